@@ -1,0 +1,25 @@
+"""Groundswell: private federated forecasting of shoppers' short-term interest.
+
+Public names are handed on lazily, so that a process which only needs one light part (the relay, the
+query client) never imports torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "load_model": "groundswell.shared.predict",
+    "Client": "groundswell.query_client",
+    "simulate": "groundswell.simulation.federation",
+}
+__all__ = ["Client", "__version__", "load_model", "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'groundswell' has no attribute {name!r}")

@@ -1,0 +1,169 @@
+"""The plan of a run: everything that sites agree to before the first key is advertised.
+
+The coordinator signs the canonical bytes; a site accepts or refuses the plan as a whole, by its
+hash. It lists no sites, so that a site may join at any round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+GRADIENT = "gradient"
+EVALUATION = "evaluation"
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Phase(StrEnum):
+    """When a release is due within a run."""
+
+    STATISTICS = "statistics"  # before the rounds, on events before ``stats_until``
+    ROUNDS = "rounds"  # one attempt a round
+    REFRESH = "refresh"  # after the rounds, on events before ``train_until``
+    EVALUATION = "evaluation"  # after the refresh, on windows after ``train_until``
+
+
+class PlannedRelease(BaseModel):
+    """One kind of release and how often the run may make it.
+
+    Attributes:
+        kind: ``gradient``, ``evaluation``, or the name of a statistic.
+        phases: when it is due; the sum of due attempts is ``count``.
+        noise_multiplier: sigma_L, the standard deviation of one site's noise over ``scale``.
+        sampling_rate: q of the Poisson sample of users.
+        clip_norm: C, the L2 bound of one user's vector before scaling.
+        scale: Delta, the L2 bound of one user's integer vector.
+        dimension: coordinates of the released vector (all catalogues' blocks together).
+        max_nonzero: m, most non-zero coordinates of one user's vector.
+        count: attempts that are due.
+        retries: further attempts that the reserve pays for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    phases: tuple[Phase, ...]
+    noise_multiplier: float = Field(gt=0)
+    sampling_rate: float = Field(gt=0, le=1)
+    clip_norm: float = Field(gt=0)
+    scale: int = Field(gt=0)
+    dimension: int = Field(gt=0)
+    max_nonzero: int = Field(gt=0)
+    count: int = Field(ge=0)
+    retries: int = Field(ge=0)
+
+    @property
+    def standard_deviation(self) -> float:
+        """Standard deviation s of one site's integer noise, per coordinate."""
+        return self.noise_multiplier * self.scale
+
+
+class CatalogueReference(BaseModel):
+    """A public catalogue by hash; ``labels`` is its number of labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    hash: Hex32
+    labels: int = Field(gt=0)
+
+
+class Schedule(BaseModel):
+    """Which events each phase may see; times are UTC microseconds, None where data has no times."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train_from: int | None
+    stats_until: int | None
+    train_until: int | None
+    step: int = Field(gt=0)
+    evaluate_at: tuple[int, ...] = ()
+
+
+class OptimiserPlan(BaseModel):
+    """The server's step; free post-processing, in the plan so that a run can be repeated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern="^(momentum|adam|dp_adam_bc)$")
+    learning_rate: float = Field(gt=0)
+    adapter_learning_rate: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    beta2: float = Field(ge=0, lt=1)
+    cosine: bool
+    average_from: float = Field(ge=0, le=1)
+    weight_decay: float = Field(ge=0)
+    l1: float = Field(ge=0)
+
+
+class Plan(BaseModel):
+    """Everything a site needs to decide, once, whether it takes part in a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 1
+    run: str = Field(pattern=r"^[0-9a-f]{32}$")
+    threshold: int = Field(ge=2)
+    n_min: int = Field(ge=2)
+    colluders: int = Field(ge=0)
+    delta: float = Field(gt=0, lt=1e-3)
+    eps_c: float = Field(gt=0)
+    eps_l: float = Field(gt=0)
+    rounds: int = Field(ge=0)
+    examples_per_user: int = Field(ge=1)
+    clipping: str = Field(pattern="^(flat|auto_s)$")
+    releases: tuple[PlannedRelease, ...]
+    catalogues: tuple[CatalogueReference, ...]
+    backbone: str
+    backbone_hash: Hex32
+    initial_model_hash: Hex32
+    task: dict[str, Any]
+    model: dict[str, Any]
+    schedule: Schedule
+    optimiser: OptimiserPlan
+    seconds_per_slot: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _kinds_are_unique(self) -> Plan:
+        kinds = [release.kind for release in self.releases]
+        if len(kinds) != len(set(kinds)):
+            raise ValueError("each kind of release may stand once in a plan")
+        if self.n_min <= self.colluders:
+            raise ValueError("n_min must be larger than the number of colluders")
+        return self
+
+    def release(self, kind: str) -> PlannedRelease | None:
+        """The plan's entry for ``kind``, or None."""
+        return next((release for release in self.releases if release.kind == kind), None)
+
+    def canonical_bytes(self) -> bytes:
+        """JSON with sorted keys and no spaces: the bytes that are hashed and signed."""
+        payload = self.model_dump(mode="json")
+        return json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()
+
+    def hash(self) -> bytes:
+        """SHA-256 of the canonical bytes."""
+        return hashlib.sha256(self.canonical_bytes()).digest()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Plan:
+        """Read a plan; raises ``pydantic.ValidationError`` when it is not one."""
+        return cls.model_validate_json(data)
+
+
+def retries_for(rounds: int) -> int:
+    """Retries that a run of ``rounds`` rounds reserves for: max(1, ceil(rounds / 10))."""
+    return max(1, -(-rounds // 10)) if rounds else 0
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC of a moment that carries a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone has no UTC microseconds")
+    return round(moment.timestamp() * 1_000_000)

@@ -1,0 +1,1 @@
+"""A whole federation on one machine: demo data, baselines, evaluation, audit and benchmarks."""
