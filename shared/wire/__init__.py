@@ -1,0 +1,1 @@
+"""What passes between a data site and the coordinator, as protobuf messages."""
