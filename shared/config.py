@@ -1,0 +1,342 @@
+"""The schema of ``groundswell.toml``: every key, its type, its default and its meaning.
+
+``docs/config.md`` is generated from this file. Defaults are the demo's. ``config_file.py`` reads
+and writes the file.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from groundswell.shared.durations import Duration
+
+ROUNDS = "rounds"  # the budget share of the training rounds, beside those of the statistics
+BY_FOLDER = "folder"
+BY_HASH = "hash"
+
+
+def _listed(value: object) -> object:
+    """One string where a list is meant."""
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(Section):
+    """Which column of the source holds which canonical value."""
+
+    user: str = Field(default="user", description="who acted")
+    time: str = Field(default="time", description="when: a time, or seconds, ms or us since 1970")
+    action: str | None = Field(
+        default=None, description="what was done; without it all are `purchase`"
+    )
+    item: str | None = Field(
+        default=None, description="item of the catalogue; without it the label is it"
+    )
+    label: str | None = Field(default=None, description="label, where no catalogue gives it")
+    text: str | None = Field(default=None, description="search text, or the text of the label")
+    site: str | None = Field(default=None, description="site of the event")
+    value: str | None = Field(
+        default=None, description="quantity, price or rating; negative: taken back"
+    )
+
+
+class Source(Section):
+    """One source of events."""
+
+    events: Names = Field(
+        default=(),
+        description="files (`*.csv`, `*.parquet`, globs, several in a list), or one "
+        "`postgresql://HOST/DATABASE` (password from PGPASSWORD or PGPASSFILE); empty: the demo's",
+    )
+    query: str | None = Field(
+        default=None, description="PostgreSQL: a SELECT, or the name of a table"
+    )
+    columns: Columns = Field(default_factory=Columns, description="column of each canonical value")
+    timezone: str | None = Field(
+        default=None,
+        description="zone of times that carry none; unset: UTC, and a mixture is an error",
+    )
+    separator: str = Field(
+        default=",", min_length=1, max_length=1, description="CSV: between the columns"
+    )
+    time_format: str | None = Field(
+        default=None, description="format of text times, as for strftime"
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in available_timezones():
+            raise ValueError("no such time zone; names are like Europe/Vienna or UTC")
+        return value
+
+    @field_validator("events")
+    @classmethod
+    def _no_password(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("://" in name and urlsplit(name).password for name in value):
+            raise ValueError("a password has no place in the file; set PGPASSWORD or PGPASSFILE")
+        return value
+
+
+class Data(Source):
+    """Events of the site, or of all sites of a simulation."""
+
+    also: tuple[Source, ...] = Field(
+        default=(), description="more sources, as `[[data.also]]` tables, joined with the first"
+    )
+    earliest: str = Field(
+        default="1990-01-01", description="an event before this day has a wrong time"
+    )
+    latest: str | None = Field(
+        default=None,
+        description="an event after this day has a wrong time; unset: after the import began",
+    )
+    bot_events_per_day: int = Field(
+        default=2000,
+        ge=1,
+        description="beyond so many events on one day a user is a bot from there on",
+    )
+    bot_instants_per_minute: int = Field(
+        default=120, ge=1, description="beyond so many different times in one minute likewise"
+    )
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """All sources, the first one first."""
+        return (self, *self.also)
+
+
+class CatalogueSection(Section):
+    """The public catalogue."""
+
+    file: str | None = Field(default=None, description="CSV or Parquet, one row an item")
+    item: str | None = Field(
+        default=None, description="column of the item; unset: that of [data].columns"
+    )
+    label: str = Field(
+        default="item", description="column that is forecast: a category, or the item"
+    )
+    text: Names = Field(default=(), description="columns whose texts describe an item")
+    group: str | None = Field(
+        default=None, description="column of a coarser group, brand or department"
+    )
+
+
+class HomeRule(Section):
+    """A user belongs to the site where most of the user's own visits were."""
+
+    field: str = Field(description="column of the place of each event")
+    per_user: Literal["home"] = Field(default="home", description="the place visited most")
+
+
+class Sites(Section):
+    """How events are divided into sites; a data site of its own leaves this out."""
+
+    by: HomeRule | str | None = Field(
+        default=None,
+        description='a column; `"folder"`: one folder per site; `{field = "store", per_user = '
+        '"home"}`; unset or `"hash"`: users by hash into `number` sites',
+    )
+    number: int = Field(default=8, ge=2, description="sites of the demo data, by hash or by home")
+
+
+class TaskSection(Section):
+    """What is forecast."""
+
+    window: Duration = Field(default=timedelta(days=7), description="length of the forecast window")
+    history: Duration = Field(
+        default=timedelta(days=180), description="how far back events are looked at"
+    )
+    actions: dict[str, float] = Field(
+        default_factory=lambda: {"purchase": 1.0},
+        description="weight of each action in the target; others count in habit and text only",
+    )
+    horizons: int = Field(
+        default=1, ge=1, le=52, description="number of consecutive windows forecast"
+    )
+    session_gap: Duration = Field(
+        default=timedelta(0),
+        description="events of a user closer than this are one basket; 0: same time",
+    )
+    day_offset: Duration = Field(
+        default=timedelta(0), description="how long after midnight UTC a day begins"
+    )
+    calendar: str | None = Field(
+        default=None,
+        description="CSV `date,name,category` of holidays and promotions known in advance",
+    )
+
+
+class Evaluation(Section):
+    """Windows held back at the end; the saved model is trained on all before them."""
+
+    validation: int = Field(default=2, ge=0, description="windows that choose")
+    test: int = Field(default=0, ge=0, description="windows after those, looked at once")
+    step: Duration = Field(
+        default=timedelta(days=7), description="distance between prediction times"
+    )
+
+
+PROMPTS = {
+    "en": "A shopper's recent history, oldest first: {events}. What comes next?",
+    "zh": "顾客最近的行为，由远到近：{events}。接下来会关注什么？",
+}
+
+
+Statistic = Literal["popularity", "h5", "pairs", "hazard"]
+
+
+class Model(Section):
+    """The four parts of the model; each can be switched off."""
+
+    backbone: str = Field(
+        default="all-MiniLM-L6-v2",
+        description="a Hugging Face encoder, by name or as a local folder",
+    )
+    download: bool = Field(
+        default=False, description="whether the backbone may be fetched by its name"
+    )
+    bert: bool = Field(default=True, description="interest state: event texts through the backbone")
+    layers: int = Field(
+        default=1, ge=1, description="top layers of the backbone that carry an adapter"
+    )
+    rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
+    frozen_a: bool = Field(default=True, description="train the adapter's B alone (FFA-LoRA)")
+    max_events: int = Field(
+        default=32, ge=1, description="newest events that the interest state reads"
+    )
+    input: Literal["events", "prompt"] = Field(
+        default="events", description="a token per event, or one text per history"
+    )
+    language: str = Field(default="en", description="which of `prompts` the prompt input uses")
+    prompts: dict[str, str] = Field(
+        default_factory=lambda: dict(PROMPTS),
+        description="template of each language; `{events}` stands for the event texts",
+    )
+    habit: bool = Field(
+        default=True, description="features of the user's own events for each label"
+    )
+    statistics: Annotated[tuple[Statistic, ...], BeforeValidator(_listed)] = Field(
+        default=("popularity", "h5", "pairs"),
+        description="statistics over users: popularity, h5, pairs, hazard; empty: none",
+    )
+
+    @field_validator("prompts")
+    @classmethod
+    def _has_events(cls, value: dict[str, str]) -> dict[str, str]:
+        if not all("{events}" in template for template in value.values()):
+            raise ValueError("each template must contain {events}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_prompt(self) -> Self:
+        if self.input == "prompt" and self.language not in self.prompts:
+            raise ValueError(f"prompts has no template for the language {self.language!r}")
+        return self
+
+
+class Privacy(Section):
+    """The promise, and how its budget is shared."""
+
+    eps_c: float = Field(default=3.0, gt=0, description="cap of the central tier's epsilon")
+    eps_l: float = Field(default=8.0, gt=0, description="cap of the local tier's epsilon")
+    delta: float | None = Field(
+        default=None, gt=0, lt=1e-3, description="unset: the least of 1e-6 and 1 / (10 users)"
+    )
+    colluders: int = Field(
+        default=1, ge=0, description="merchants that may work together against others"
+    )
+    n_min: int | None = Field(
+        default=None, ge=2, description="sites that must survive a round; unset: max(3, sites - 2)"
+    )
+    clip_norm: float = Field(default=0.1, gt=0, description="L2 bound of one user's gradient")
+    clipping: Literal["flat", "auto_s"] = Field(
+        default="flat", description="how gradients are bounded"
+    )
+    split: dict[str, float] = Field(
+        default_factory=lambda: {"popularity": 0.08, "h5": 0.28, "pairs": 0.44, ROUNDS: 0.2},
+        description="share of mu^2 of each statistic and of the rounds; of those in use, scaled "
+        "to the sum 1",
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _shares(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(share > 0 for share in value.values()) or ROUNDS not in value:
+            raise ValueError(f"shares are above 0, and {ROUNDS!r} needs one")
+        return value
+
+
+class Train(Section):
+    """The rounds."""
+
+    rounds: int = Field(default=40, ge=0, description="rounds; fixed in the plan")
+    sampling_rate: float = Field(
+        default=0.5, gt=0, le=1, description="q: chance of a user in a round"
+    )
+    examples_per_user: int = Field(
+        default=1, ge=1, description="most examples of a user in a round"
+    )
+    evaluations: int = Field(
+        default=1, ge=0, description="paid evaluations, the last after the last round"
+    )
+    optimiser: Literal["momentum", "adam", "dp_adam_bc"] = Field(
+        default="adam", description="the coordinator's step"
+    )
+    learning_rate: float = Field(default=0.1, gt=0, description="step of the head")
+    adapter_learning_rate: float = Field(default=0.003, gt=0, description="step of the adapter")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum, or Adam's first moment")
+    beta2: float = Field(default=0.99, ge=0, lt=1, description="Adam's second moment")
+    cosine: bool = Field(default=True, description="let the step fall by a cosine to 0")
+    average_from: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="average the weights of the rounds after this part of them",
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 pull towards the first weights")
+    l1: float = Field(default=0.0, ge=0, description="L1 pull towards the first weights")
+    early_stopping: bool = Field(
+        default=False,
+        description="stop at a paid evaluation that fell by more than 3 standard errors",
+    )
+    seed: int = Field(default=0, ge=0, description="seed of a simulation")
+
+
+class Config(Section):
+    """A whole ``groundswell.toml``."""
+
+    data: Data = Field(default_factory=Data)
+    catalogue: CatalogueSection = Field(default_factory=CatalogueSection)
+    sites: Sites = Field(default_factory=Sites)
+    task: TaskSection = Field(default_factory=TaskSection)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    model: Model = Field(default_factory=Model)
+    privacy: Privacy = Field(default_factory=Privacy)
+    train: Train = Field(default_factory=Train)
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether no events are named, so that the demo data is meant."""
+        return not self.data.events
+
+    def resolved_n_min(self, sites: int) -> int:
+        """``[privacy].n_min``, or max(3, sites - 2)."""
+        return self.privacy.n_min or max(3, sites - 2)
+
+    def resolved_delta(self, users: int) -> float:
+        """``[privacy].delta``, or the least of 1e-6 and 1 / (10 users)."""
+        return self.privacy.delta or min(1e-6, 1 / (10 * max(users, 1)))
