@@ -1,7 +1,8 @@
 """Who is in a round: Poisson sampling of users, and the fixed number of slots that hides how many.
 
 A deployed vault always computes ``slots(declared, rate)`` users' worth of work, with dummies as
-filling, so that time and size of the work do not tell the sample. Source: design section 3 step 1.
+filling, so that time and size of the work do not tell the sample. What an overflow adds to delta is
+in ``shared/accounting.py``. Source: design section 3 step 1.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from groundswell.client.mechanism import Randomness
+from groundswell.shared.accounting import OVERFLOW_PROBABILITY
 from groundswell.shared.errors import InputError
 
-OVERFLOW_PROBABILITY = 1e-20
 # `import` refuses a store with more users than this over the declared number.
 DECLARED_MARGIN_PERCENT = 105
 
@@ -58,28 +59,9 @@ def slots(declared: int, rate: float) -> int:
     return high
 
 
-def overflow_probability(declared: int, rate: float) -> float:
-    """P(Binomial(ceil(1.05 N), q) > K) at the site's own number of slots; 0 where K is everyone."""
-    _check_rate(rate)
-    users, most = most_users(declared), slots(declared, rate)
-    return 0.0 if most >= users else float(bdtrc(most, users, rate))
-
-
 def within_slots(sampled: NDArray[np.bool_], slots: int) -> NDArray[np.bool_]:
     """The sample if it fits the slots, else nobody: the site then sends noise alone."""
     return sampled if int(sampled.sum()) <= slots else np.zeros_like(sampled)
-
-
-def overflow_delta(rounds: int, epsilon: float, probability: float) -> float:
-    """T (1 + e^eps) P, what overflowing slots add to delta, at most 1.
-
-    The run with noise alone on overflow is within total variation T P of the run with unbounded
-    slots, on each of two neighbouring inputs; that moves (eps, delta) to delta + T P (1 + e^eps).
-    """
-    if probability == 0:
-        return 0.0
-    exponent = math.log(rounds * probability) + np.logaddexp(0.0, epsilon) if rounds else -math.inf
-    return float(min(1.0, math.exp(min(0.0, float(exponent)))))
 
 
 def _check_rate(rate: float) -> None:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from groundswell.client.mechanism import SystemRandomness, gaussian_noise
 from groundswell.client.sampling import (
     most_users,
-    overflow_delta,
-    overflow_probability,
     poisson_sample,
     slots,
     within_slots,
@@ -112,40 +110,19 @@ def test_slots_are_the_least_number_that_overflows_with_probability_1e_20(
 
 
 @pytest.mark.parametrize(
-    ("declared", "rate"), [(309, 0.5), (309, 0.1), (100_000, 0.01), (1_000_000, 0.5), (40, 1.0)]
+    ("declared", "rate"), [(309, 0.5), (309, 0.1), (100_000, 0.01), (1_000_000, 0.5)]
 )
-def test_overflow_probability_is_exact_in_the_far_tail(declared: int, rate: float) -> None:
-    found = overflow_probability(declared, rate)
-    if rate == 1:
-        assert slots(declared, rate) == most_users(declared)
-        assert found == 0
-        return
-    exact = exact_tail(most_users(declared), rate, slots(declared, rate))
-    assert found == pytest.approx(float(exact), rel=1e-6)
+def test_slots_are_exact_in_the_far_tail_of_any_size(declared: int, rate: float) -> None:
+    users, most = most_users(declared), slots(declared, rate)
+    assert exact_tail(users, rate, most) <= 1e-20 < exact_tail(users, rate, most - 1)
 
 
-def test_slots_of_few_users_are_everyone() -> None:
+def test_slots_are_everyone_at_rate_one_and_at_small_sites() -> None:
+    assert slots(40, 1.0) == most_users(40) == 42
     assert slots(10, 0.5) == most_users(10) == 11
-    assert overflow_probability(10, 0.5) == 0
 
 
 def test_on_overflow_nobody_is_in_the_sample() -> None:
     sampled = np.array([True, True, True, False])
     assert within_slots(sampled, 3).tolist() == sampled.tolist()
     assert not within_slots(sampled, 2).any()
-
-
-@given(
-    rounds=st.integers(0, 10_000),
-    epsilon=st.floats(0, 30),
-    probability=st.one_of(st.just(0.0), st.floats(1e-25, 1e-18)),
-)
-def test_overflow_adds_rounds_times_one_plus_e_to_the_epsilon_times_its_probability(
-    rounds: int, epsilon: float, probability: float
-) -> None:
-    expected = min(1.0, rounds * (1 + math.exp(epsilon)) * probability)
-    assert overflow_delta(rounds, epsilon, probability) == pytest.approx(expected, rel=1e-9)
-
-
-def test_overflow_delta_of_an_unbounded_epsilon_is_one() -> None:
-    assert overflow_delta(40, 5000.0, 1e-20) == 1.0
