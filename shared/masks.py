@@ -2,8 +2,8 @@
 
 A mask is the AES-256-CTR key stream of a key that is used for this one stream, read as
 little-endian 64-bit words. Sums of uint64 arrays wrap modulo 2^64 in numpy, and int64 two's
-complement survives the trip. Sources: HKDF, RFC 5869; double masking, Bonawitz et al., "Practical Secure Aggregation
-for Privacy-Preserving Machine Learning", CCS 2017, section 4.
+complement survives the trip. Sources: HKDF, RFC 5869; double masking, Bonawitz et al., "Practical
+Secure Aggregation for Privacy-Preserving Machine Learning", CCS 2017, section 4.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def apply_masks(vector: UInt64, added: Iterable[bytes], subtracted: Iterable[byt
     for start in range(0, len(vector), BLOCK_WORDS):
         block = vector[start : start + BLOCK_WORDS]
         words = buffer[: len(block)]
-        octets = memoryview(words).cast("B")
+        octets = words.data.cast("B")
         zeros = _ZEROS[: 8 * len(block)]
         for stream in plus:
             stream.update_into(zeros, octets)

@@ -1,0 +1,188 @@
+"""A consortium in one process: its keys and certificates, and sites that only take part in sums.
+
+For rehearsals, tests and benchmarks. The sites here have no data, no policy and no ledger: what
+guards those is the vault's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundswell.client.masking import SiteMasking
+from groundswell.server.unmasking import Requests
+from groundswell.shared.envelopes import parse, serialise
+from groundswell.shared.errors import Refusal
+from groundswell.shared.identity import Certificate, Revocations, SigningKey, Trust
+from groundswell.shared.masks import digest
+from groundswell.shared.roster import Head, Terms, colluding_sites, least_threshold
+from groundswell.shared.wire import groundswell_pb2 as wire
+
+Vector = NDArray[np.int64]
+YEAR_SECONDS = 366 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Member:
+    """One site's key and its certificate."""
+
+    key: SigningKey
+    certificate: wire.Signed = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """Keys of a CA, a coordinator and some sites, all fresh.
+
+    Attributes:
+        members: by site name.
+        merchants: site name to merchant.
+    """
+
+    authority: SigningKey
+    coordinator: SigningKey
+    members: Mapping[str, Member]
+    merchants: Mapping[str, str]
+    now: int
+
+    @classmethod
+    def create(
+        cls,
+        merchants: Mapping[str, str],
+        *,
+        now: int,
+        declared: Mapping[str, int] | None = None,
+    ) -> Consortium:
+        """A fresh consortium.
+
+        Args:
+            merchants: site name to merchant name.
+            now: Unix seconds; certificates hold for a year from here.
+            declared: declared users of each site, two significant digits; 1000 by default.
+        """
+        authority, coordinator = SigningKey.generate(), SigningKey.generate()
+        members = {}
+        for serial, (name, merchant) in enumerate(sorted(merchants.items()), start=1):
+            key = SigningKey.generate()
+            users = 1000 if declared is None else declared[name]
+            certificate = Certificate(
+                name, merchant, key.public, users, now, now + YEAR_SECONDS, serial
+            )
+            members[name] = Member(key, certificate.sealed_by(authority))
+        return cls(authority, coordinator, members, dict(merchants), now)
+
+    @property
+    def trust(self) -> Trust:
+        """What one party pins; each party has its own."""
+        return Trust(self.authority.public, self.coordinator.public)
+
+    def revocations(self, number: int = 1, serials: Sequence[int] = ()) -> wire.Signed:
+        """A list of the CA that holds for a year."""
+        listed = Revocations(number, self.now, self.now + YEAR_SECONDS, frozenset(serials))
+        return listed.sealed_by(self.authority)
+
+    def terms(
+        self,
+        *,
+        threshold: int | None = None,
+        n_min: int | None = None,
+        colluders: int = 1,
+        run: bytes = bytes(16),
+        plan_hash: bytes = bytes(32),
+    ) -> Terms:
+        """Terms that a roster of all sites keeps: the least t, and n_min = max(3, sites - 2)."""
+        names = list(self.merchants.values())
+        least = least_threshold(names, colluders)
+        # Two sites fewer, of other merchants than the colluders, are still enough.
+        survivors = max(3, len(names) - 2)
+        if survivors - colluding_sites(names, colluders) < 1:
+            survivors = len(names)
+        return Terms(
+            run,
+            plan_hash,
+            least if threshold is None else threshold,
+            survivors if n_min is None else n_min,
+            colluders,
+        )
+
+    def masking(self, name: str, terms: Terms) -> SiteMasking:
+        """One site's half of the secure sum."""
+        member = self.members[name]
+        return SiteMasking(member.key, member.certificate, self.trust, terms, now=self.now)
+
+
+class SumSite:
+    """A site that adds ``vector(admission seq)`` to every sum that it is asked for."""
+
+    def __init__(self, masking: SiteMasking, vector: Callable[[int], Vector], *, now: int) -> None:
+        self.masking = masking
+        self.vector = vector
+        self.now = now
+        self.highest_seq = 0
+        self.survivors: dict[int, tuple[str, ...]] = {}
+
+    @property
+    def head(self) -> Head:
+        """Stands for a ledger that has one row for each sum."""
+        row = self.highest_seq
+        return Head(row, digest("head", row.to_bytes(8, "little")))
+
+    def handle(self, data: bytes) -> bytes:
+        """Answer a serialised VaultRequest with a serialised VaultReply."""
+        try:
+            return self._answer(parse(wire.VaultRequest, data))
+        except Refusal as refusal:
+            return serialise(wire.VaultReply(refused=wire.Refused(code=refusal.code)))
+
+    def _answer(self, request: wire.VaultRequest) -> bytes:
+        kind = request.WhichOneof("request")
+        if kind == "advertise":
+            return self.masking.advertise(
+                request.advertise, head=self.head, highest_seq=self.highest_seq, now=self.now
+            )
+        if kind == "share":
+            return self.masking.share(request.share, now=self.now)
+        if kind == "contribute":
+            return self._contribute(request.contribute)
+        if kind == "confirm":
+            return self.masking.confirm(
+                request.confirm, head=self.head, highest_seq=self.highest_seq, now=self.now
+            )
+        if kind == "unmask":
+            ended = self.masking.unmask(request.unmask, now=self.now)
+            self.survivors[ended.seq] = ended.survivors
+            return ended.reply
+        if kind == "finish":
+            return self.masking.finish(request.finish, head=self.head, now=self.now)
+        raise Refusal("unknown-request", f"a site that only sums does not answer {kind}")
+
+    def _contribute(self, request: wire.ContributeRequest) -> bytes:
+        stored = self.masking.stored_contribution(request)
+        if stored is not None:
+            return stored
+        admission = self.masking.admit(
+            request,
+            model_hash=digest("model", request.model),
+            highest_seq=self.highest_seq,
+            now=self.now,
+        )
+        self.highest_seq = admission.seq
+        return self.masking.mask(admission.seq, self.vector(admission.seq))
+
+
+Exchange = Callable[[Requests], dict[str, wire.VaultReply]]
+
+
+def exchange_with(sites: Mapping[str, SumSite]) -> Exchange:
+    """All sites answer, over serialised bytes."""
+
+    def exchange(requests: Requests) -> dict[str, wire.VaultReply]:
+        return {
+            name: parse(wire.VaultReply, sites[name].handle(serialise(request)))
+            for name, request in requests.items()
+        }
+
+    return exchange
