@@ -1,4 +1,4 @@
-"""Seeded noise, ``--break`` and ``--no-privacy`` live in ``simulation/`` alone: the code is read."""
+"""Seeded noise, ``--break`` and ``--no-privacy`` live in ``simulation`` alone: the code is read."""
 
 from __future__ import annotations
 
