@@ -1,0 +1,40 @@
+# Every target does its own set-up in .venv, from nothing, and may be run again at any time.
+# TORCH_PIP_ARGS: extra pip arguments for torch, for instance another index for a CUDA build.
+PYTHON ?= python3
+TORCH_PIP_ARGS ?=
+BIN := .venv/bin
+
+export FLWR_TELEMETRY_ENABLED ?= 0
+export FLWR_DISABLE_UPDATE_CHECK ?= 1
+export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test install lint proto docs clean
+.DEFAULT_GOAL := demo
+
+install: .venv/installed
+
+# torch goes first and by its exact version, so that no later package draws in another build.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH_PIP_ARGS) $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/groundswell simulate --out runs/demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow and not end_to_end"
+	$(BIN)/pytest -m "end_to_end and not slow"
+
+proto: install
+	$(BIN)/python -m groundswell.shared.wire.generate
+
+clean:
+	rm -rf .venv runs dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,114 @@
+"""What the coordinator makes of a released sum; everything here is free post-processing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundswell.server import optimiser
+from groundswell.server.checkpointing import RunState
+from groundswell.server.unmasking import SecureTotal
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.histories import Float32
+from groundswell.shared.plan import Plan, PlannedRelease
+from groundswell.shared.scaling import FILL, decode
+from groundswell.shared.statistics import STATISTICS
+
+ADAPTER_MARK = "lora_"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The public things that post-processing uses.
+
+    Attributes:
+        catalogue: the labels; ``label_embeddings``: float32 ``[L, D]``, rows of unit length.
+    """
+
+    catalogue: Catalogue
+    label_embeddings: Float32
+
+
+@dataclass(frozen=True)
+class Score:
+    """A released validation score and the standard error of its noise."""
+
+    value: float
+    se: float
+
+
+def noise_deviation(release: PlannedRelease, sites: int) -> float:
+    """Standard deviation of the noise on each coordinate of a decoded sum over ``sites`` sites."""
+    unit = release.clip_norm / (FILL * release.scale)
+    return math.sqrt(sites) * release.standard_deviation * unit
+
+
+def apply_statistic(
+    state: RunState, release: PlannedRelease, total: SecureTotal, around: Surroundings
+) -> RunState:
+    """Replace the statistics of this kind by what the sum says."""
+    released = STATISTICS[release.kind].estimate(
+        decode(total.total, release.clip_norm, release.scale),
+        float(sum(total.declared.values())),
+        noise_deviation(release, len(total.survivors)),
+        around.catalogue,
+        state.model.statistics,
+        around.label_embeddings,
+    )
+    return replace(state, model=state.model.with_statistics(released))
+
+
+def apply_gradient(
+    state: RunState, plan: Plan, release: PlannedRelease, total: SecureTotal
+) -> RunState:
+    """One optimiser step on g = decoded sum / (q sum N)."""
+    expected = release.sampling_rate * sum(total.declared.values())
+    gradient = decode(total.total, release.clip_norm, release.scale) / expected
+    variance = (noise_deviation(release, len(total.survivors)) / expected) ** 2
+    weights, moved = optimiser.update(
+        plan.optimiser,
+        state.optimiser,
+        state.model.flat_weights(),
+        gradient,
+        learning_rates(state, plan),
+        variance,
+        plan.rounds,
+    )
+    return replace(state, model=state.model.with_flat_weights(weights), optimiser=moved)
+
+
+def read_score(release: PlannedRelease, total: SecureTotal) -> Score:
+    """Mean NDCG@10 over users from the sums (of users' means, of users).
+
+    The standard error is that of the noise (delta method); it does not hold the users' spread.
+    """
+    scored, users = decode(total.total, release.clip_norm, release.scale)
+    users = max(float(users), 1.0)
+    value = float(scored) / users
+    deviation = noise_deviation(release, len(total.survivors))
+    return Score(value, deviation * math.sqrt(1 + value * value) / users)
+
+
+def finish(state: RunState) -> RunState:
+    """The averaged weights in the place of the last ones."""
+    flat = optimiser.final_weights(state.optimiser, state.model.flat_weights())
+    return replace(state, model=state.model.with_flat_weights(flat))
+
+
+def learning_rates(state: RunState, plan: Plan) -> NDArray[np.float64]:
+    """float64 ``[d]``: the head's rate, and the adapter's for its own coordinates."""
+    weights = state.model.weights
+    return np.concatenate(
+        [
+            np.full(
+                weights[name].size,
+                plan.optimiser.adapter_learning_rate
+                if ADAPTER_MARK in name
+                else plan.optimiser.learning_rate,
+            )
+            for name in sorted(weights)
+        ]
+    )

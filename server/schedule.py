@@ -1,0 +1,31 @@
+"""The order of a plan's attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan
+
+
+@dataclass(frozen=True)
+class Step:
+    """One attempt that is due; ``round`` counts from 1 and is 0 outside the rounds."""
+
+    kind: str
+    phase: Phase
+    round: int
+
+
+def schedule(plan: Plan) -> tuple[Step, ...]:
+    """Statistics, rounds, refreshed statistics, evaluation.
+
+    Statistics come in the order of the plan: pairs weigh by the popularity released before them.
+    """
+    statistics = [r for r in plan.releases if r.kind not in (GRADIENT, EVALUATION)]
+    steps = [Step(r.kind, Phase.STATISTICS, 0) for r in statistics if Phase.STATISTICS in r.phases]
+    steps += [Step(GRADIENT, Phase.ROUNDS, number) for number in range(1, plan.rounds + 1)]
+    steps += [Step(r.kind, Phase.REFRESH, 0) for r in statistics if Phase.REFRESH in r.phases]
+    evaluation = plan.release(EVALUATION)
+    if evaluation is not None:
+        steps += [Step(EVALUATION, Phase.EVALUATION, 0)] * evaluation.count
+    return tuple(steps)
