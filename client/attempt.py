@@ -262,10 +262,15 @@ class Attempt:
         }
         added = [key for name, key in pair_keys.items() if name > self.site]
         subtracted = [key for name, key in pair_keys.items() if name < self.site]
-        added.append(self_key(self.self_mask, self.terms, self.seq, roster.hash, self.site))
+        added += self.self_keys()
         masked: UInt64 = np.array(vector, dtype=np.int64).view(np.uint64)
         apply_masks(masked, added, subtracted)
         return masked
+
+    def self_keys(self) -> list[bytes]:
+        """Key of the self-mask: what hides the vector where the pair masks are rebuilt."""
+        roster = self.known_roster()
+        return [self_key(self.self_mask, self.terms, self.seq, roster.hash, self.site)]
 
     def confirm(
         self,

@@ -291,7 +291,7 @@ class SecureSum:
             seq=prepared.seq,
             confirmations=[
                 wire.SiteSignature(site=site, signature=signature)
-                for site, signature in confirmations.items()
+                for site, signature in sorted(confirmations.items())[: self.terms.threshold]
             ],
         )
         plain = wire.VaultRequest(unmask=unmask)
