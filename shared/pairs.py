@@ -1,0 +1,95 @@
+"""Which labels go together: association vectors, their released Gram matrix, and its denoising."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+FLOOR = 3e-4  # least popularity, a constant of the recipe in protocol.md
+LARGEST_WEIGHT = 6.0  # largest inverse-root-popularity weight over the median
+EDGE_MARGIN = 1.05  # eigenvalues below this multiple of the noise edge are dropped
+
+
+def label_scales(popularity: NDArray[np.floating]) -> Float64:
+    """float64 ``[L]``: min(p^-1/2 / median, 6), finite for any ``p``."""
+    p = np.nan_to_num(np.asarray(popularity, dtype=np.float64), nan=FLOOR, posinf=1.0, neginf=FLOOR)
+    root = np.clip(p, FLOOR, 1.0) ** -0.5
+    return np.minimum(root / np.median(root), LARGEST_WEIGHT)
+
+
+def association_vectors(counts: NDArray[np.floating], popularity: NDArray[np.floating]) -> Float64:
+    """A user's labels as a vector in which popular labels don't drown the others.
+
+    log1p(count), times ``label_scales``, to unit norm, without its part along sqrt(p), times
+    min(2, 1 / norm).
+
+    Args:
+        counts: ``[U, L]``, occasions per label.
+        popularity: ``[L]``, an earlier release, untrusted: the norm bound holds for any value.
+
+    Returns:
+        float64 ``[U, L]``, each row of norm at most 1; a row of zeros stays zeros.
+    """
+    x = np.log1p(np.asarray(counts, dtype=np.float64)) * label_scales(popularity)
+    x = _unit(x)
+    p = np.nan_to_num(np.asarray(popularity, dtype=np.float64), nan=FLOOR, posinf=1.0, neginf=FLOOR)
+    root = np.sqrt(np.clip(p, FLOOR, 1.0))
+    root /= np.linalg.norm(root)
+    x = x - (x @ root)[:, None] * root
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    return x * np.minimum(2.0, 1.0 / np.maximum(norm, 1e-12))
+
+
+def released_pairs(x: Float64) -> Float64:
+    """Upper triangles of ``x x^T``, off-diagonals times sqrt 2: ``[U, L (L + 1) / 2]``."""
+    upper, right = np.triu_indices(x.shape[1])
+    return x[:, upper] * x[:, right] * np.where(upper == right, 1.0, np.sqrt(2.0))
+
+
+def denoised_factor(mean: Float64, noise_std: float, labels: int, rank: int = 48) -> Float64:
+    """``[L, rank]`` factor F with F F^T near the clean Gram matrix.
+
+    A symmetric Gaussian noise matrix with off-diagonal deviation ``noise_std / sqrt 2`` has its
+    spectrum's edge at ``noise_std sqrt(2 L)``; what lies below ``EDGE_MARGIN`` times that is
+    dropped, what lies above is shrunk to sqrt(value^2 - edge^2), the optimum in Frobenius norm for
+    a spiked Wigner matrix (Gavish and Donoho 2017, section VII).
+
+    Args:
+        mean: released mean over users, ``[L (L + 1) / 2]``.
+        noise_std: deviation of the noise on each coordinate of ``mean``.
+    """
+    upper, right = np.triu_indices(labels)
+    gram = np.zeros((labels, labels))
+    gram[upper, right] = mean * np.where(upper == right, 1.0, np.sqrt(0.5))
+    gram[right, upper] = gram[upper, right]
+    values, vectors = np.linalg.eigh(gram)
+    edge = noise_std * np.sqrt(2.0 * labels)
+    shrunk = np.sqrt(np.maximum(values**2 - edge**2, 0.0))
+    shrunk[values < EDGE_MARGIN * edge] = 0.0
+    shrunk[values <= 0] = 0.0
+    order = np.argsort(-shrunk)[:rank]
+    factor = vectors[:, order] * np.sqrt(shrunk[order])
+    signs = np.sign(factor[np.argmax(np.abs(factor), axis=0), np.arange(factor.shape[1])])
+    padded = np.zeros((labels, rank))
+    padded[:, : factor.shape[1]] = factor * np.where(signs == 0, 1, signs)
+    return padded
+
+
+def associations(counts: NDArray[np.floating], popularity: Float32, factor: Float32) -> Float32:
+    """How much each label goes with a user's labels, from the denoised Gram matrix.
+
+    Returns:
+        float32 ``[U, L]``, any sign, in units of the label's own deviation: the reconstruction
+        divided by ``label_scales``.
+    """
+    x = association_vectors(counts, popularity).astype(np.float32)
+    reconstructed = (x @ factor) @ factor.T
+    return (reconstructed / label_scales(popularity).astype(np.float32)).astype(np.float32)
+
+
+def _unit(x: Float64) -> Float64:
+    norm: Float64 = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(norm > 0, norm, 1.0)

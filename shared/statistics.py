@@ -1,0 +1,248 @@
+"""Population statistics: what each user contributes, and what the noised sum is made into.
+
+A *kind* is one released vector. Each user contributes one vector, the mean over the user's own
+windows, divided by public constants so that one L2 clip of the whole vector to ``clip_norm`` cuts
+little. A user's vector depends on that user's own events, on constants of the plan, and on an
+earlier charged release alone; empty, zero and non-finite vectors count 0. Recipe: protocol.md.
+
+Everything in ``estimate`` is post-processing of a private sum and costs nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.habits import LEVELS, RECENT_BASKETS
+from groundswell.shared.histories import Float32, Histories, Int64
+from groundswell.shared.pairs import association_vectors, denoised_factor, released_pairs
+from groundswell.shared.smoothing import smoothed_popularity, smoothed_rates
+from groundswell.shared.targets import label_weights
+from groundswell.shared.task import Task
+
+Float64 = NDArray[np.float64]
+Statistics = Mapping[str, Float32]
+
+
+class StatisticKind(ABC):
+    """One kind of release over users.
+
+    Attributes:
+        name: the kind's name in plan, policy and ledger.
+        clip_norm: C, the L2 bound of one user's vector.
+    """
+
+    name: str
+    clip_norm: float
+
+    @abstractmethod
+    def dimension(self, labels: int) -> int:
+        """Coordinates of the vector for a catalogue of ``labels`` labels."""
+
+    def max_nonzero(self, labels: int) -> int:
+        """Most coordinates of one user's vector that are not 0."""
+        return self.dimension(labels)
+
+    @abstractmethod
+    def user_vectors(
+        self,
+        h: Histories,
+        windows_at: Int64,
+        task: Task,
+        catalogue: Catalogue,
+        earlier: Statistics,
+    ) -> Float64:
+        """What each user contributes, before the clip.
+
+        Args:
+            h: one row a user, holding no event that the release must not see. Pass users in blocks:
+                the result takes ``8 U dim`` bytes.
+            windows_at: int64 ``[T]``, where the windows begin (microseconds); every window ends
+                before the release's last event.
+            earlier: statistics from earlier releases, an untrusted parameter.
+
+        Returns:
+            float64 ``[U, dim]``.
+        """
+
+    @abstractmethod
+    def estimate(
+        self,
+        noisy_sum: Float64,
+        users: float,
+        noise_std: float,
+        catalogue: Catalogue,
+        earlier: Statistics,
+        label_embeddings: Float32,
+    ) -> dict[str, Float32]:
+        """Named statistics from the sum over users.
+
+        Args:
+            noisy_sum: float64 ``[dim]``, in the unit of ``user_vectors``.
+            users: declared number of users behind the sum.
+            noise_std: standard deviation of the noise on each coordinate of ``noisy_sum``.
+            label_embeddings: float32 ``[L, D]``, rows of unit length.
+        """
+
+
+class Popularity(StatisticKind):
+    """Share of a user's active windows in which a label was acted on."""
+
+    name = "popularity"
+    clip_norm = 2.0
+
+    def dimension(self, labels: int) -> int:
+        return labels
+
+    def user_vectors(
+        self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
+    ) -> Float64:
+        labels = len(catalogue.labels)
+        total = np.zeros((len(h), labels))
+        windows = np.zeros(len(h))
+        for at in windows_at:
+            acted = _acted(h, int(at), task, labels)
+            total += acted
+            windows += acted.any(axis=1)
+        return total / np.maximum(windows, 1)[:, None]
+
+    def estimate(
+        self,
+        noisy_sum: Float64,
+        users: float,
+        noise_std: float,
+        catalogue: Catalogue,
+        earlier: Statistics,
+        label_embeddings: Float32,
+    ) -> dict[str, Float32]:
+        raw = noisy_sum / users
+        popularity = smoothed_popularity(raw, noise_std / users, catalogue, label_embeddings)
+        return {"popularity": popularity.astype(np.float32)}
+
+
+class RepeatRates(StatisticKind):
+    """h5: how often a label is bought, by how many of the last five baskets held it.
+
+    Blocks: bought at levels 0..5 over ``BOUGHT``, at risk at levels 1..5 over ``AT_RISK``, all over
+    sqrt 2. At risk at level 0 is the rest of the users and is not released.
+    """
+
+    name = "h5"
+    clip_norm = 1.0
+    BOUGHT = 1.5
+    AT_RISK = 3.0
+
+    def dimension(self, labels: int) -> int:
+        return (2 * LEVELS - 1) * labels
+
+    def user_vectors(
+        self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
+    ) -> Float64:
+        labels = len(catalogue.labels)
+        bought = np.zeros((len(h), LEVELS, labels))
+        at_risk = np.zeros((len(h), LEVELS, labels))
+        windows = np.zeros(len(h))
+        for at in windows_at:
+            acted = _acted(h, int(at), task, labels)
+            level = _levels(h, int(at), labels)
+            active = acted.any(axis=1)
+            windows += active
+            for k in range(LEVELS):
+                here = (level == k) & active[:, None]
+                bought[:, k] += acted * here
+                at_risk[:, k] += here
+        bought /= np.maximum(windows, 1)[:, None, None] * self.BOUGHT
+        at_risk /= np.maximum(windows, 1)[:, None, None] * self.AT_RISK
+        blocks = np.concatenate([bought, at_risk[:, 1:]], axis=1)
+        return np.asarray(blocks.reshape(len(h), -1) / np.sqrt(2), dtype=np.float64)
+
+    def estimate(
+        self,
+        noisy_sum: Float64,
+        users: float,
+        noise_std: float,
+        catalogue: Catalogue,
+        earlier: Statistics,
+        label_embeddings: Float32,
+    ) -> dict[str, Float32]:
+        labels = len(catalogue.labels)
+        blocks = noisy_sum.reshape(2 * LEVELS - 1, labels) * (np.sqrt(2) / users)
+        deviation = noise_std * np.sqrt(2) / users
+        rates = smoothed_rates(
+            bought=blocks[:LEVELS] * self.BOUGHT,
+            at_risk=blocks[LEVELS:] * self.AT_RISK,
+            bought_std=deviation * self.BOUGHT,
+            at_risk_std=deviation * self.AT_RISK,
+            popularity=earlier["popularity"].astype(np.float64),
+            embeddings=label_embeddings,
+            catalogue=catalogue,
+        )
+        return {"h5": rates.astype(np.float32)}
+
+
+class Pairs(StatisticKind):
+    """Which labels go together: the Gram matrix of users' association vectors, cut to low rank.
+
+    Released is the upper triangle of ``x x^T``, off-diagonal entries times sqrt 2, so that a user's
+    vector has the norm ``|x|^2 <= 1``. One ``x`` a user, from all events, without windows.
+    """
+
+    name = "pairs"
+    clip_norm = 1.0
+
+    def dimension(self, labels: int) -> int:
+        return labels * (labels + 1) // 2
+
+    def user_vectors(
+        self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
+    ) -> Float64:
+        labels = len(catalogue.labels)
+        counts = _occasion_counts(h, labels)
+        return released_pairs(association_vectors(counts, earlier["popularity"]))
+
+    def estimate(
+        self,
+        noisy_sum: Float64,
+        users: float,
+        noise_std: float,
+        catalogue: Catalogue,
+        earlier: Statistics,
+        label_embeddings: Float32,
+    ) -> dict[str, Float32]:
+        labels = len(catalogue.labels)
+        factor = denoised_factor(noisy_sum / users, noise_std / users, labels)
+        return {"pairs": factor.astype(np.float32), "pairs_popularity": earlier["popularity"]}
+
+
+def _acted(h: Histories, at: int, task: Task, labels: int) -> Float64:
+    """float64 ``[U, L]`` in [0, 1]: weight of the window at ``at``, for users seen before it."""
+    times = np.full(len(h), at, dtype=np.int64)
+    acted = np.minimum(label_weights(h, times, task.window_us, labels), 1).astype(np.float64)
+    seen = np.diff(h.before(times).offsets) > 0
+    return acted * seen[:, None]
+
+
+def _levels(h: Histories, at: int, labels: int) -> NDArray[np.int8]:
+    """int8 ``[U, L]``: how many of the last five baskets before ``at`` held the label."""
+    recent = h.before(np.full(len(h), at, dtype=np.int64)).last_baskets(RECENT_BASKETS)
+    return _occasion_counts(recent, labels).clip(0, LEVELS - 1).astype(np.int8)
+
+
+def _occasion_counts(h: Histories, labels: int) -> Float64:
+    """float64 ``[U, L]``: number of baskets that hold the label."""
+    counted = (h.label >= 0) & (h.weight > 0)
+    cell = h.row()[counted] * labels + h.label[counted]
+    key = np.unique(cell * (int(h.basket.max(initial=0)) + 1) + h.basket[counted])
+    cells = key // (int(h.basket.max(initial=0)) + 1)
+    counts = np.bincount(cells, minlength=len(h) * labels)
+    return counts.reshape(len(h), labels).astype(np.float64)
+
+
+STATISTICS: Mapping[str, StatisticKind] = MappingProxyType(
+    {kind.name: kind for kind in (Popularity(), RepeatRates(), Pairs())}
+)
