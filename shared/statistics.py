@@ -153,7 +153,7 @@ class RepeatRates(StatisticKind):
             active = acted.any(axis=1)
             windows += active
             for k in range(LEVELS):
-                here = (level == k) & active[:, None]
+                here = np.equal(level, k) & active[:, None]
                 bought[:, k] += acted * here
                 at_risk[:, k] += here
         bought /= np.maximum(windows, 1)[:, None, None] * self.BOUGHT
