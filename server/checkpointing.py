@@ -110,7 +110,7 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
     try:
         with safe_open(path, "numpy") as opened:
             rest = json.loads((opened.metadata() or {})["state"])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in opened.offset_keys()}
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path}: the checkpoint is damaged; start the run anew") from error
     if rest["plan"] != plan_hash.hex():

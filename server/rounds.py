@@ -144,7 +144,8 @@ class Run:
             next_seq=self._secure_sum.next_seq,
         )
         self._save()
-        if used <= release.retries and (step.round == 0 or failures <= RETRIES_A_ROUND):
+        limited = step.phase is Phase.ROUNDS and failures > RETRIES_A_ROUND
+        if used <= release.retries and not limited:
             return None
         if step.phase is Phase.ROUNDS:
             return f"round {step.round}: {error}; the retries that the plan pays for are used up"

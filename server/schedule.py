@@ -9,7 +9,11 @@ from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan
 
 @dataclass(frozen=True)
 class Step:
-    """One attempt that is due; ``round`` counts from 1 and is 0 outside the rounds."""
+    """One attempt that is due.
+
+    ``round`` is 0 before the rounds, counts from 1 in them, and is one more than the last of them
+    afterwards: a site tells by it which events the release may see.
+    """
 
     kind: str
     phase: Phase
@@ -24,8 +28,12 @@ def schedule(plan: Plan) -> tuple[Step, ...]:
     statistics = [r for r in plan.releases if r.kind not in (GRADIENT, EVALUATION)]
     steps = [Step(r.kind, Phase.STATISTICS, 0) for r in statistics if Phase.STATISTICS in r.phases]
     steps += [Step(GRADIENT, Phase.ROUNDS, number) for number in range(1, plan.rounds + 1)]
-    steps += [Step(r.kind, Phase.REFRESH, 0) for r in statistics if Phase.REFRESH in r.phases]
+    steps += [
+        Step(r.kind, Phase.REFRESH, plan.rounds + 1)
+        for r in statistics
+        if Phase.REFRESH in r.phases
+    ]
     evaluation = plan.release(EVALUATION)
     if evaluation is not None:
-        steps += [Step(EVALUATION, Phase.EVALUATION, 0)] * evaluation.count
+        steps += [Step(EVALUATION, Phase.EVALUATION, plan.rounds + 1)] * evaluation.count
     return tuple(steps)

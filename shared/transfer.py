@@ -5,7 +5,6 @@ The hash is over the tensors, not over the bytes, so that both sides can compute
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from groundswell.shared.errors import Refusal
+from groundswell.shared.tensors import flatten, model_hash, unflatten
 
 Tensor = NDArray[np.float32]
 _WEIGHTS = "weights/"
@@ -44,22 +44,17 @@ class ModelState:
         return save(self.tensors())
 
     def hash(self) -> bytes:
-        """H(model), see ``tensor_hash``."""
-        return tensor_hash(self.tensors())
+        """H(model), see ``tensors.model_hash``."""
+        return model_hash(self.tensors())
 
     def flat_weights(self) -> NDArray[np.float64]:
         """float64 ``[d]``: the trainable weights in the order of their sorted names."""
-        parts = [np.ravel(self.weights[name]) for name in sorted(self.weights)]
-        return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
+        return flatten(self.weights).astype(np.float64)
 
     def with_flat_weights(self, flat: NDArray[np.float64]) -> ModelState:
         """The same state with other trainable weights, ``[d]``."""
-        weights, start = {}, 0
-        for name in sorted(self.weights):
-            old = self.weights[name]
-            weights[name] = flat[start : start + old.size].reshape(old.shape).astype(np.float32)
-            start += old.size
-        return ModelState(weights, self.statistics)
+        shapes = {name: weight.shape for name, weight in self.weights.items()}
+        return ModelState(unflatten(flat, shapes), self.statistics)
 
     def with_statistics(self, released: Mapping[str, Tensor]) -> ModelState:
         """The same state with some statistics added or replaced."""
@@ -87,14 +82,3 @@ class ModelState:
             else:
                 raise Refusal("malformed", f"the tensor {name} is neither weight nor statistic")
         return cls(weights, statistics)
-
-
-def tensor_hash(tensors: Mapping[str, Tensor]) -> bytes:
-    """SHA-256 over tensors sorted by name: name, shape, float32 little-endian values."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name], dtype="<f4")
-        shape = ",".join(str(size) for size in tensor.shape)
-        digest.update(f"{len(name)}:{name}:{shape}:".encode())
-        digest.update(tensor.tobytes())
-    return digest.digest()

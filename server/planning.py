@@ -1,0 +1,191 @@
+"""Makes a plan: from what the operator wants, and what is public about the federation."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.config import ROUNDS, Config
+from groundswell.shared.plan import (
+    EVALUATION,
+    GRADIENT,
+    CatalogueReference,
+    OptimiserPlan,
+    Phase,
+    Plan,
+    PlannedRelease,
+    Schedule,
+)
+from groundswell.shared.roster import least_threshold
+from groundswell.shared.scaling import scale
+from groundswell.shared.sizing import KindBudget, SizedPlan, default_budgets, size_plan
+from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.task import EvaluationTimes, Task
+from groundswell.shared.transfer import ModelState
+
+EVALUATION_CLIP = float(np.sqrt(2.0))
+EVALUATION_DIMENSION = 2  # a user's mean NDCG, and 1
+
+
+@dataclass(frozen=True)
+class Federation:
+    """What is public about the sites.
+
+    Attributes:
+        merchants: the merchant of each site.
+        declared_users: their declared users together.
+    """
+
+    merchants: Sequence[str]
+    declared_users: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the plan must say of the model.
+
+    Attributes:
+        backbone, backbone_hash: public name and hash (hex).
+        description: the model's own settings, as JSON values.
+        initial: the state before the first round, without statistics.
+    """
+
+    backbone: str
+    backbone_hash: str
+    description: dict[str, object]
+    initial: ModelState
+
+
+def budgets(config: Config) -> list[KindBudget]:
+    """The kinds of release of a run, before their noise is known."""
+    shares = {
+        (GRADIENT if name == ROUNDS else name): share
+        for name, share in config.privacy.split.items()
+    }
+    return default_budgets(
+        config.train.rounds,
+        config.train.sampling_rate,
+        # A run without rounds is the refresh alone: each statistic once.
+        refreshes=1 if config.train.rounds else 0,
+        evaluations=config.train.evaluations if config.train.rounds else 0,
+        statistics=config.model.statistics,
+        shares=shares,
+    )
+
+
+def size(config: Config, federation: Federation) -> SizedPlan:
+    """The least noise that meets the caps of the configuration."""
+    return size_plan(
+        budgets(config),
+        eps_c=config.privacy.eps_c,
+        eps_l=config.privacy.eps_l,
+        delta=config.resolved_delta(federation.declared_users),
+        n_min=config.resolved_n_min(len(federation.merchants)),
+        colluders=config.privacy.colluders,
+    )
+
+
+def make_plan(
+    config: Config,
+    federation: Federation,
+    sized: SizedPlan,
+    catalogue: Catalogue,
+    task: Task,
+    times: EvaluationTimes,
+    model: ModelFacts,
+    *,
+    run: str | None = None,
+    seconds_per_slot: float = 0.0,
+) -> Plan:
+    """A plan that every site can check and accept by its hash.
+
+    Args:
+        run: 32 hex digits; drawn at random by default.
+        seconds_per_slot: when a site sends its vector, counted from the request.
+    """
+    labels = len(catalogue)
+    dimension = len(model.initial.flat_weights())
+    releases = [
+        _release(config, entry.kind, sized, dimension, labels)
+        for entry in sized.kinds
+        if entry.count
+    ]
+    return Plan(
+        run=run or secrets.token_hex(16),
+        threshold=least_threshold(list(federation.merchants), config.privacy.colluders),
+        n_min=config.resolved_n_min(len(federation.merchants)),
+        colluders=config.privacy.colluders,
+        delta=sized.delta,
+        eps_c=config.privacy.eps_c,
+        eps_l=config.privacy.eps_l,
+        rounds=config.train.rounds,
+        examples_per_user=config.train.examples_per_user,
+        clipping=config.privacy.clipping,
+        releases=tuple(releases),
+        catalogues=(
+            CatalogueReference(name=catalogue.name, hash=catalogue.hash, labels=labels),
+        ),
+        backbone=model.backbone,
+        backbone_hash=model.backbone_hash,
+        initial_model_hash=model.initial.hash().hex(),
+        task=task.model_dump(mode="json"),
+        model=model.description,
+        schedule=_schedule(times, task),
+        optimiser=OptimiserPlan(
+            name=config.train.optimiser,
+            learning_rate=config.train.learning_rate,
+            adapter_learning_rate=config.train.adapter_learning_rate,
+            momentum=config.train.momentum,
+            beta2=config.train.beta2,
+            cosine=config.train.cosine,
+            average_from=config.train.average_from,
+            weight_decay=config.train.weight_decay,
+            l1=config.train.l1,
+        ),
+        seconds_per_slot=seconds_per_slot,
+    )
+
+
+def _release(
+    config: Config, kind: str, sized: SizedPlan, dimension: int, labels: int
+) -> PlannedRelease:
+    entry = sized.kind(kind)
+    phases: tuple[Phase, ...]
+    if kind == GRADIENT:
+        clip, size, nonzero = config.privacy.clip_norm, dimension, dimension
+        phases = (Phase.ROUNDS,)
+    elif kind == EVALUATION:
+        clip, size, nonzero = EVALUATION_CLIP, EVALUATION_DIMENSION, EVALUATION_DIMENSION
+        phases = (Phase.EVALUATION,)
+    else:
+        statistic = STATISTICS[kind]
+        clip, size = statistic.clip_norm, statistic.dimension(labels)
+        nonzero = statistic.max_nonzero(labels)
+        phases = (Phase.STATISTICS, Phase.REFRESH) if config.train.rounds else (Phase.REFRESH,)
+    return PlannedRelease(
+        kind=kind,
+        phases=phases,
+        noise_multiplier=entry.noise_multiplier,
+        sampling_rate=entry.sampling_rate,
+        clip_norm=clip,
+        scale=scale(entry.noise_multiplier, nonzero),
+        dimension=size,
+        max_nonzero=nonzero,
+        count=entry.count,
+        retries=entry.retries,
+    )
+
+
+def _schedule(times: EvaluationTimes, task: Task) -> Schedule:
+    train = times.train
+    return Schedule(
+        train_from=int(train[0]),
+        stats_until=times.stats_until,
+        train_until=int(train[-1]) + task.window_us,
+        step=task.step_us,
+        evaluate_at=tuple(int(at) for at in times.validation),
+    )
