@@ -60,8 +60,10 @@ WEAK_LOCAL_EPSILON = 10.0
 PRV_EPSILON_ERROR = 0.01
 # Beyond this, exp(loss) leaves float64 and the numerical composition fails.
 LARGEST_LOSS = 700.0
+# From here on, a tighter domain is worth the fractional orders that it costs.
+WIDE_LOSS = 60.0
 _INTEGER_ORDERS = list(range(2, 65))
-_LOW_ORDERS = [1 + x / 20.0 for x in range(1, 20)]
+_LOW_ORDERS = [1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9]
 # Twelve digits: a difference beyond them is a rounding artefact, not another mechanism.
 _FLOOR = Context(prec=12, rounding=ROUND_FLOOR)
 _CEILING = Context(prec=12, rounding=ROUND_CEILING)
@@ -169,10 +171,9 @@ def prv_epsilon(events: Sequence[tuple[float, float, int]], delta: float) -> flo
     delta_error = delta / 1000
     counts = [count for _, _, count in events]
     total = sum(counts)
-    curves = [_rdp_curve(q, sigma) for sigma, q, _ in events]
-    composed = np.sum([count * curve for count, curve in zip(counts, curves, strict=True)], axis=0)
-    half = _from_curve(composed, delta_error / 4)
-    half = max(half, *(_from_curve(curve, delta_error / (8 * total)) for curve in curves)) + 3
+    half = _half_width(events, delta_error, fine=False)
+    if half > WIDE_LOSS:
+        half = _half_width(events, delta_error, fine=True)
     if not half <= LARGEST_LOSS:
         return math.inf
     error = PRV_EPSILON_ERROR * max(1.0, half / 150) ** 2
@@ -221,9 +222,25 @@ def _renyi(q: float, sigma: float, orders: Sequence[float]) -> list[float]:
     return found
 
 
+def _half_width(
+    events: Sequence[tuple[float, float, int]], delta_error: float, *, fine: bool
+) -> float:
+    """Half width of a domain that holds the composed loss and each single one."""
+    total = sum(count for _, _, count in events)
+    curves = [_rdp_curve(q, sigma, fine) for sigma, q, _ in events]
+    composed = np.sum(
+        [count * curve for (_, _, count), curve in zip(events, curves, strict=True)], axis=0
+    )
+    bounds = [_from_curve(curve, delta_error / (8 * total)) for curve in curves]
+    return max(_from_curve(composed, delta_error / 4), *bounds) + 3
+
+
 @lru_cache(maxsize=1024)
-def _rdp_curve(q: float, sigma: float) -> NDArray[np.float64]:
+def _rdp_curve(q: float, sigma: float, fine: bool) -> NDArray[np.float64]:
+    """Renyi divergences at the low and the integer orders; not ``fine``: low ones unsampled."""
     low = np.asarray(_LOW_ORDERS) / (2 * sigma**2)
+    if fine:
+        low = np.asarray(_renyi(q, sigma, _LOW_ORDERS))
     whole = compute_rdp(q=q, noise_multiplier=sigma, steps=1, orders=_INTEGER_ORDERS)
     return np.concatenate([low, np.asarray(whole, dtype=np.float64)])
 
