@@ -122,7 +122,7 @@ class Backbone:
     def hidden_tokens(
         self, texts: Sequence[str], top: int, length: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input of the top layers, per word piece: ``[n, T, D]``, and bool ``[n, T]``, what is text.
+        """Input of the top layers, by word piece: ``[n, T, D]``, and bool ``[n, T]``, what is text.
 
         Args:
             length: most word pieces of a text.

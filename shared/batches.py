@@ -1,0 +1,193 @@
+"""From histories to the tensors that the model reads; each row from its own events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.features import Family, LabelSpace, facts, relative_popularity, scores
+from groundswell.shared.habits import RECENT_BASKETS, habits
+from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Histories, Int64
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.statistics import Statistics
+from groundswell.shared.task import Task
+
+RECENT_DAYS = 28.0  # a label without an occasion in this time is a change when it comes (protocol)
+TOKEN_HALF_LIFE = 30.0  # days; how fast an event's weight in the interest state fades
+LEAST_TOKEN_WEIGHT = 0.1  # of an event whose action weighs nothing in the target: a search, a view
+CONTEXT_SCALE = 0.3  # of action and time-gap embeddings beside the event's text
+_GAP_EDGES = np.array([1.0, 7.0, 14.0, 28.0, 90.0])  # days
+_GAP_TEXTS = ("today", "this week", "last week", "this month", "this season", "long ago")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``R`` rows in ``V`` views (full history, last five baskets), ``L`` labels.
+
+    Attributes:
+        scores: ``[R, V, L, K]``, non-negative.
+        facts: ``[R, V, G]``.
+        tokens: ``[R, T, D]`` event tokens, oldest first; shared by the views.
+        mask: bool ``[R, T]``.
+        weight: ``[R, T]``, weight of each token in the summary.
+        log_popularity: ``[L]``.
+        unrecent: bool ``[R, V, L]``: no occasion in the last 28 days.
+    """
+
+    scores: Tensor
+    facts: Tensor
+    tokens: Tensor
+    mask: Tensor
+    weight: Tensor
+    log_popularity: Tensor
+    unrecent: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class TextTables:
+    """Cached text embeddings that event tokens are made of.
+
+    Attributes:
+        events: catalogue texts, then further texts of the site, as ``Histories.token`` counts.
+        actions: float32 ``[actions + 1, D]``; the last row is an unknown action's.
+        gaps: float32 ``[6, D]``.
+    """
+
+    events: Encoded
+    actions: Float32
+    gaps: Float32
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, task: Task, labels: Encoded, texts: Sequence[str], top: int
+    ) -> TextTables:
+        """Tables for a catalogue's encoded ``labels`` and a site's further ``texts``."""
+        actions = backbone.encode([*task.action_names, "other"], top).prefix
+        gaps = backbone.encode(_GAP_TEXTS, top).prefix
+        further = backbone.encode(texts, top)
+        return cls(labels.extended(further), _about_mean(actions), _about_mean(gaps))
+
+
+class Inputs:
+    """Makes batches for one catalogue, one task and one set of released statistics.
+
+    Args:
+        texts: the site's further texts (``PreparedSite.texts``); encoded here, kept in memory only.
+        statistics: released statistics by name; may be replaced later.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        task: Task,
+        catalogue: Catalogue,
+        backbone: Backbone,
+        *,
+        encoded: Encoded | None = None,
+        texts: Sequence[str] = (),
+        statistics: Statistics | None = None,
+    ) -> None:
+        self.spec = spec
+        self.task = task
+        self.catalogue = catalogue
+        self.backbone = backbone
+        labels = encoded or encode_catalogue(backbone, catalogue, spec.layers)
+        self.space = LabelSpace.of(catalogue, labels.unit)
+        self.tables = TextTables.of(backbone, task, labels, texts, spec.layers)
+        self.statistics: Statistics = statistics or {}
+
+    def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:
+        """The model's input for rows ``h`` as of ``at`` (int64 ``[R]``, microseconds).
+
+        Args:
+            both_views: the last five baskets as a second view, for training.
+        """
+        at = np.asarray(at, dtype=np.int64)
+        h = h.before(at)
+        recent = h.last_baskets(RECENT_BASKETS)
+        views = [h, recent] if both_views else [h]
+        seen = [habits(view, at, len(self.catalogue.labels)) for view in views]
+        values = [scores(s, self.statistics, self.space, self.spec.families) for s in seen]
+        tokens, mask, weight = self._tokens(recent, at)
+        return Batch(
+            scores=torch.from_numpy(np.stack(values, axis=1)),
+            facts=torch.from_numpy(np.stack([facts(s) for s in seen], axis=1)),
+            tokens=torch.from_numpy(tokens),
+            mask=torch.from_numpy(mask),
+            weight=torch.from_numpy(weight),
+            log_popularity=self._log_popularity,
+            unrecent=torch.from_numpy(np.stack([~s.recent(RECENT_DAYS) for s in seen], axis=1)),
+        )
+
+    @property
+    def _log_popularity(self) -> Tensor:
+        known = self.statistics if Family.STATISTICS in self.spec.families else {}
+        popularity = relative_popularity(known, len(self.catalogue.labels))
+        return torch.from_numpy(np.log(popularity))
+
+    @cached_property
+    def _width(self) -> int:
+        return self.tables.events.prefix.shape[1]
+
+    def _tokens(self, recent: Histories, at: Int64) -> tuple[Float32, NDArray[np.bool_], Float32]:
+        """Each row's strongest texts: ``[R, T, D]``, bool ``[R, T]``, weights ``[R, T]``.
+
+        An event's strength is its action's weight, halved every ``TOKEN_HALF_LIFE`` days; equal
+        texts add up and take action and gap of the newest. Tokens stand in order of time.
+        """
+        length = self.spec.tokens
+        chosen = _strongest_tokens(recent, at, length, len(self.tables.events))
+        row, slot, event, strength = chosen
+        tokens = np.zeros((len(recent), length, self._width), dtype=np.float32)
+        mask = np.zeros((len(recent), length), dtype=bool)
+        weight = np.zeros((len(recent), length), dtype=np.float32)
+        age = (at[row] - recent.time[event]) / MICROSECONDS_PER_DAY
+        action = np.clip(recent.action[event], 0, len(self.tables.actions) - 1)
+        context = self.tables.actions[action] + self.tables.gaps[np.digitize(age, _GAP_EDGES)]
+        text = self.tables.events.prefix[recent.token[event]]
+        tokens[row, slot] = text + np.float32(CONTEXT_SCALE) * context
+        mask[row, slot] = True
+        weight[row, slot] = strength
+        return tokens, mask, weight
+
+
+def _strongest_tokens(
+    h: Histories, at: Int64, length: int, texts: int
+) -> tuple[Int64, Int64, Int64, Float32]:
+    """Row, slot, newest event and strength of every chosen token, ``[n]`` each."""
+    worded = np.flatnonzero((h.token >= 0) & (h.token < texts))
+    row = h.row()[worded]
+    age = (at[row] - h.time[worded]) / MICROSECONDS_PER_DAY
+    strength = np.maximum(h.weight[worded], LEAST_TOKEN_WEIGHT) * np.exp2(-age / TOKEN_HALF_LIFE)
+    key = row * np.int64(texts) + h.token[worded]
+    order = np.argsort(key, kind="stable")
+    key, strength, event = key[order], strength[order], worded[order]
+    last = np.ones(len(key), dtype=bool)
+    last[:-1] = key[1:] != key[:-1]
+    ends = np.flatnonzero(last)
+    total = np.add.reduceat(strength, np.r_[0, ends[:-1] + 1]) if len(ends) else strength
+    row, event = key[ends] // texts, event[ends]
+    by_strength = np.lexsort((event, -total, row))
+    row, event, total = row[by_strength], event[by_strength], total[by_strength]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    kept = rank < length
+    row, event, total = row[kept], event[kept], total[kept]
+    by_time = np.lexsort((event, row))
+    row, event, total = row[by_time], event[by_time], total[by_time]
+    slot = np.arange(len(row)) - np.searchsorted(row, row)
+    return row, slot, event, total.astype(np.float32)
+
+
+def _about_mean(table: Float32) -> Float32:
+    return np.asarray(table - table.mean(axis=0), dtype=np.float32)

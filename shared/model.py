@@ -1,0 +1,147 @@
+"""The model: a gated mixture of non-negative scores, one of them the interest state's text score.
+
+s(u, l) = log(1e-4 + sum_k exp(theta_k + Gamma_k facts(u)) f_k(u, l)), softmax over labels. What
+trains is LoRA's B and the head (theta, Gamma): the flat vector of the rounds, in sorted name order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from groundswell.shared.backbone import Backbone
+from groundswell.shared.batches import Batch
+from groundswell.shared.features import FACTS, LABELS_A_WEEK, LabelSpace
+from groundswell.shared.interest import InterestEncoder, frozen_a
+from groundswell.shared.spec import INITIAL_GATES, RECIPE, SCORE_NAMES, ModelSpec
+from groundswell.shared.tensors import flatten, unflatten
+
+Float32 = NDArray[np.float32]
+
+LEAST_MIXTURE = 1e-4
+LARGEST_LOG_GATE = 8.0
+MASKED = -1e9  # logit of a label outside the slice
+
+
+class InterestModel(nn.Module):
+    """Adapter and head over a frozen backbone.
+
+    Args:
+        spec: architecture and switches.
+        backbone: its top layers are copied.
+        space: the catalogue's labels; not a parameter, so a new catalogue needs no training.
+    """
+
+    label_directions: Tensor
+    label_centre: Tensor
+
+    def __init__(self, spec: ModelSpec, backbone: Backbone, space: LabelSpace) -> None:
+        super().__init__()
+        self.spec = spec
+        self.encoder = InterestEncoder(backbone, top=spec.layers, rank=spec.rank, alpha=spec.alpha)
+        self.head = nn.Linear(len(FACTS), len(SCORE_NAMES))
+        self.encoder.requires_grad_(False)
+        if spec.bert:
+            for name, parameter in self.encoder.named_parameters():
+                parameter.requires_grad_("lora_B" in name)
+        self.register_buffer("label_directions", torch.zeros(0), persistent=False)
+        self.register_buffer("label_centre", torch.zeros(0), persistent=False)
+        self.use_labels(space)
+        nn.init.zeros_(self.head.weight)
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([INITIAL_GATES[name] for name in SCORE_NAMES]))
+
+    def use_labels(self, space: LabelSpace) -> None:
+        """Score these labels from now on."""
+        dtype = self.head.weight.dtype
+        self.label_directions = torch.from_numpy(space.directions).to(dtype)
+        self.label_centre = torch.from_numpy(space.centre).to(dtype)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits ``[R, V, L]``."""
+        gates = self.head(batch.facts).clamp(max=LARGEST_LOG_GATE).exp()
+        mixture = (batch.scores @ gates[:, :, :-1, None]).squeeze(3)
+        if self.spec.bert:
+            mixture = mixture + self.text_scores(batch)[:, None, :] * gates[:, :, -1:]
+        logits: Tensor = (mixture + LEAST_MIXTURE).log()
+        return logits
+
+    def text_scores(self, batch: Batch) -> Tensor:
+        """``[R, L]``: popularity tilted towards labels near the interest state, sum ten a row."""
+        state = self.encoder(batch.tokens, batch.mask, batch.weight)
+        state = nn.functional.normalize(state, dim=1) - self.label_centre
+        cosine = nn.functional.normalize(state, dim=1) @ self.label_directions.T
+        known = batch.mask.any(dim=1, keepdim=True)
+        logits = self.spec.sharpness * cosine * known + batch.log_popularity
+        return LABELS_A_WEEK * logits.softmax(dim=1)
+
+
+def forecast_loss(logits: Tensor, targets: Tensor, unrecent: Tensor) -> Tensor:
+    """Cross-entropy over labels plus half the same over labels without a recent occasion.
+
+    Args:
+        logits: ``[R, V, L]``.
+        targets: ``[R, L]``, rows sum to 1 or 0.
+        unrecent: bool ``[R, V, L]``.
+
+    Returns:
+        ``[R]``, the mean over views.
+    """
+    wanted = targets[:, None, :].expand_as(logits)
+    whole = -(wanted * logits.log_softmax(dim=2)).sum(dim=2)
+    new = wanted * unrecent
+    new = new / new.sum(dim=2, keepdim=True).clamp_min(1e-9)
+    inside = logits.masked_fill(~unrecent, MASKED).log_softmax(dim=2)
+    change = -(new * inside.masked_fill(~unrecent, 0.0)).sum(dim=2)
+    return (whole + RECIPE.slice_weight * change).mean(dim=1)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that train, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def weights_of(model: nn.Module) -> dict[str, Float32]:
+    """Copies of the trainable tensors, by name."""
+    found = trainable(model)
+    return {name: p.detach().cpu().float().numpy().copy() for name, p in found.items()}
+
+
+def flat_trainable(model: nn.Module) -> Float32:
+    """float32 ``[d]``: trainable tensors sorted by name."""
+    return flatten(weights_of(model))
+
+
+def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
+    """The inverse of ``flat_trainable``; raises ModelError on a wrong length."""
+    shapes = {name: tuple(p.shape) for name, p in trainable(model).items()}
+    load_weights(model, unflatten(vector, shapes))
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Float32]) -> None:
+    """Set parameters by name, trainable or not; raises KeyError for an unknown name."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def initialise(model: InterestModel, plan_hash: bytes) -> None:
+    """Weights before the first round: A from the plan's hash, B = 0, the head's constants."""
+    found = dict(model.encoder.named_parameters())
+    shapes = {name: tuple(p.shape) for name, p in found.items() if "lora_A" in name}
+    drawn = frozen_a(shapes, plan_hash)
+    zeros = {
+        name: np.zeros(tuple(p.shape), dtype=np.float32)
+        for name, p in found.items()
+        if "lora_B" in name
+    }
+    load_weights(model.encoder, {**drawn, **zeros})
+    gates = np.array([INITIAL_GATES[name] for name in SCORE_NAMES], dtype=np.float32)
+    load_weights(
+        model.head, {"bias": gates, "weight": np.zeros(tuple(model.head.weight.shape), np.float32)}
+    )

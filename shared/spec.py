@@ -1,0 +1,118 @@
+"""What a model is made of: constants that stand in the plan, each with its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from groundswell.shared.backbone import DEFAULT
+from groundswell.shared.errors import InputError
+from groundswell.shared.features import SCORES, Family
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The architecture.
+
+    Attributes:
+        backbone: public name of the language model.
+        layers: top layers that the interest state runs through.
+        rank: LoRA rank r; alpha: LoRA's scale is alpha / r.
+        tokens: most event tokens of a history.
+        sharpness: factor of the cosine between state and label in the text score.
+        habit, statistics, bert: parts that may be switched off (ablations).
+    """
+
+    backbone: str = DEFAULT
+    layers: int = 1
+    rank: int = 8
+    alpha: float = 8.0
+    tokens: int = 16
+    sharpness: float = 3.0
+    habit: bool = True
+    statistics: bool = True
+    bert: bool = True
+
+    @property
+    def families(self) -> frozenset[Family]:
+        """The parts that are on."""
+        on = {
+            Family.HABIT: self.habit,
+            Family.STATISTICS: self.statistics,
+            Family.BERT: self.bert,
+        }
+        return frozenset(family for family, switched in on.items() if switched)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for plan and manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            InputError: a key that no specification has.
+        """
+        known = {entry.name for entry in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise InputError(
+                    "model", key, "is unknown", f"the keys are: {', '.join(sorted(known))}"
+                )
+        return cls(**values)
+
+
+# Logarithms of the gates before the first round: public constants. A user's own counts lead,
+# population scores stand behind; orders of magnitude only, since the rounds train them.
+INITIAL_GATES: Mapping[str, float] = MappingProxyType(
+    {
+        "decayed_7": -1.0,
+        "decayed_21": -0.5,
+        "decayed_60": 0.0,
+        "decayed_150": 0.0,
+        "share": -1.0,
+        "popularity": -2.5,
+        "repeat": -0.5,
+        "group": -2.5,
+        "association": -1.5,
+        "neighbours": -3.0,
+        "text": -3.0,
+    }
+)
+SCORE_NAMES = (*SCORES, "text")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the default model is trained; chosen on the validation Mondays of the demo data.
+
+    Attributes:
+        budget: share of mu^2 for each kind of release (protocol.md: flat within .0005 between
+            60 and 90 % on statistics).
+        rounds, sampling_rate, examples_per_user, clip_norm: of the rounds.
+        learning_rate: of the head; adapter_learning_rate: of LoRA's B.
+        slice_weight: weight of the loss over labels without a recent occasion.
+        average_from: share of the rounds after which weights are averaged.
+    """
+
+    budget: Mapping[str, float] = field(
+        default_factory=lambda: MappingProxyType(
+            {"popularity": 0.08, "h5": 0.28, "pairs": 0.44, "gradient": 0.20}
+        )
+    )
+    rounds: int = 40
+    sampling_rate: float = 0.5
+    examples_per_user: int = 1
+    clip_norm: float = 0.1
+    learning_rate: float = 0.2
+    adapter_learning_rate: float = 1e-3
+    momentum: float = 0.9
+    beta2: float = 0.99
+    slice_weight: float = 0.5
+    average_from: float = 0.5
+
+
+RECIPE = Recipe()
