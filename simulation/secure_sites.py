@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.client.masking import SiteMasking
-from groundswell.server.unmasking import Requests
+from groundswell.server.unmasking import Attempt, Release, Requests, SecureSum
 from groundswell.shared.envelopes import parse, serialise
 from groundswell.shared.errors import Refusal
 from groundswell.shared.identity import Certificate, Revocations, SigningKey, Trust
@@ -186,3 +186,76 @@ def exchange_with(sites: Mapping[str, SumSite]) -> Exchange:
         }
 
     return exchange
+
+
+@dataclass
+class SumFederation:
+    """A coordinator and its sites, each with one fixed vector, ready for a first attempt."""
+
+    consortium: Consortium
+    terms: Terms
+    sites: dict[str, SumSite]
+    vectors: dict[str, Vector] = field(repr=False)
+    coordinator: SecureSum
+
+    @classmethod
+    def create(
+        cls,
+        vectors: Mapping[str, Vector],
+        *,
+        now: int,
+        merchants: Mapping[str, str] | None = None,
+        threshold: int | None = None,
+        n_min: int | None = None,
+        colluders: int = 1,
+    ) -> SumFederation:
+        """A federation with fresh keys.
+
+        Args:
+            vectors: site name to int64 ``[d]``.
+            merchants: site name to merchant; each site is a merchant of its own by default.
+        """
+        consortium = Consortium.create(
+            {name: name for name in vectors} if merchants is None else merchants, now=now
+        )
+        terms = consortium.terms(threshold=threshold, n_min=n_min, colluders=colluders)
+
+        def constant(vector: Vector) -> Callable[[int], Vector]:
+            return lambda seq: vector
+
+        sites = {
+            name: SumSite(consortium.masking(name, terms), constant(vector), now=now)
+            for name, vector in vectors.items()
+        }
+        coordinator = SecureSum(consortium.trust, terms, consortium.revocations())
+        return cls(consortium, terms, sites, dict(vectors), coordinator)
+
+    def attempt(
+        self, *, round_number: int = 1, following: bool = True, model: bytes = b"model"
+    ) -> Attempt:
+        """The next attempt over all sites."""
+        dimension = len(next(iter(self.vectors.values())))
+        release = Release("gradient", round_number, model, digest("model", model), dimension)
+        return self.coordinator.attempt(
+            release, sites=self.sites, following=following, now=self.consortium.now
+        )
+
+    def expected(self, survivors: Sequence[str]) -> Vector:
+        """The exact sum of some sites' vectors, modulo 2^64."""
+        total = np.zeros_like(next(iter(self.vectors.values())))
+        for name in survivors:
+            total += self.vectors[name]
+        return total
+
+    def until(self, phases: int) -> tuple[Attempt, Requests]:
+        """A first attempt after ``phases`` phases, and the requests that no site has seen yet."""
+        attempt = self.attempt()
+        requests = next(attempt)
+        for _ in range(phases):
+            requests = attempt.send(exchange_with(self.sites)(requests))
+        return attempt, requests
+
+    def code_of(self, site: str, request: wire.VaultRequest) -> str:
+        """The code that a site refuses a request with, or an empty text."""
+        reply = parse(wire.VaultReply, self.sites[site].handle(serialise(request)))
+        return reply.refused.code
