@@ -36,14 +36,14 @@ def audit(
     report = rehearse(Rehearsal(rounds=rounds), seed, broken=broken)
     figures = {**asdict(report), "line": report.line, "seeded": True}
     if json_file == "-":
-        print(json.dumps(figures, indent=1))
+        typer.echo(json.dumps(figures, indent=1))
     else:
-        print(report.line)
-        print(f"noise is {report.noise_ratio:.4f} of what is claimed")
-        print(f"membership by loss: AUC {report.membership_auc:.3f} (informational)")
+        typer.echo(report.line)
+        typer.echo(f"noise is {report.noise_ratio:.4f} of what is claimed")
+        typer.echo(f"membership by loss: AUC {report.membership_auc:.3f} (informational)")
         for reason in report.reasons:
-            print(f"CAUGHT: {reason}")
-        print("rehearsal: seeded, not a release")
+            typer.echo(f"CAUGHT: {reason}")
+        typer.echo("rehearsal: seeded, not a release")
         if json_file is not None:
             Path(json_file).write_text(json.dumps(figures, indent=1) + "\n")
     if report.caught:

@@ -32,10 +32,12 @@ def generate_marketplace(
     truth = generate(folder, users, seed, merchants=merchants, days=days)
     figures = json.dumps({"generated": True, **asdict(truth)}, default=str, ensure_ascii=False)
     if json_file == "-":
-        print(figures)
+        typer.echo(figures)
         return
     if json_file is not None:
         Path(json_file).write_text(figures + "\n")
-    print(f"{truth.events} events of {truth.users} users at {len(truth.users_by_site)} merchants")
-    print(f"{len(truth.surges)} surges at merchants are written down in {folder / 'truth'}")
-    print(NOTE)
+    typer.echo(
+        f"{truth.events} events of {truth.users} users at {len(truth.users_by_site)} merchants"
+    )
+    typer.echo(f"{len(truth.surges)} surges at merchants are written down in {folder / 'truth'}")
+    typer.echo(NOTE)
