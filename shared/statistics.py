@@ -35,10 +35,12 @@ class StatisticKind(ABC):
     Attributes:
         name: the kind's name in plan, policy and ledger.
         clip_norm: C, the L2 bound of one user's vector.
+        needs: earlier statistics that a user's vector is computed with, one value per label each.
     """
 
     name: str
     clip_norm: float
+    needs: tuple[str, ...] = ()
 
     @abstractmethod
     def dimension(self, labels: int) -> int:
@@ -194,6 +196,7 @@ class Pairs(StatisticKind):
 
     name = "pairs"
     clip_norm = 1.0
+    needs = ("popularity",)
 
     def dimension(self, labels: int) -> int:
         return labels * (labels + 1) // 2
