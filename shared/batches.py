@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,6 +51,17 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def to(self, dtype: torch.dtype) -> Batch:
+        """The same batch with its real numbers in another precision."""
+        return replace(
+            self,
+            scores=self.scores.to(dtype),
+            facts=self.facts.to(dtype),
+            tokens=self.tokens.to(dtype),
+            weight=self.weight.to(dtype),
+            log_popularity=self.log_popularity.to(dtype),
+        )
 
 
 @dataclass(frozen=True)
@@ -136,10 +146,6 @@ class Inputs:
         popularity = relative_popularity(known, len(self.catalogue.labels))
         return torch.from_numpy(np.log(popularity))
 
-    @cached_property
-    def _width(self) -> int:
-        return self.tables.events.prefix.shape[1]
-
     def _tokens(self, recent: Histories, at: Int64) -> tuple[Float32, NDArray[np.bool_], Float32]:
         """Each row's strongest texts: ``[R, T, D]``, bool ``[R, T]``, weights ``[R, T]``.
 
@@ -149,7 +155,8 @@ class Inputs:
         length = self.spec.tokens
         chosen = _strongest_tokens(recent, at, length, len(self.tables.events))
         row, slot, event, strength = chosen
-        tokens = np.zeros((len(recent), length, self._width), dtype=np.float32)
+        width = self.tables.events.prefix.shape[1]
+        tokens = np.zeros((len(recent), length, width), dtype=np.float32)
         mask = np.zeros((len(recent), length), dtype=bool)
         weight = np.zeros((len(recent), length), dtype=np.float32)
         age = (at[row] - recent.time[event]) / MICROSECONDS_PER_DAY

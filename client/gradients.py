@@ -1,0 +1,234 @@
+"""Per-user gradients of the forecast loss by Opacus, and their clipped, integer sum.
+
+Protected unit: one user. Opacus gives a gradient for every example; the examples of a user are
+folded, weighted so that a user's loss is the mean over the user's examples, before the one clip.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+from groundswell.client.mechanism import clip_and_round
+from groundswell.shared.batches import Batch, Inputs
+from groundswell.shared.errors import ModelError
+from groundswell.shared.histories import Float32, Histories, Int64
+from groundswell.shared.model import InterestModel, forecast_loss, trainable
+from groundswell.shared.targets import presence_targets
+
+USERS_AT_ONCE = 128
+SELF_CHECK_TOLERANCE = 1e-5  # relative, float32
+
+# Opacus's hooks sit on maps whose inputs are frozen embeddings, which is meant.
+warnings.filterwarnings("ignore", message="Full backward hook is firing")
+
+
+@dataclass(frozen=True)
+class ClipRule:
+    """How a user's gradient becomes an integer vector; values of the plan.
+
+    Attributes:
+        clip_norm: C; scale: Delta; max_nonzero: m; mode: ``flat`` or ``auto_s``.
+    """
+
+    clip_norm: float
+    scale: int
+    max_nonzero: int
+    mode: str = "flat"
+
+
+class IntegerDPOptimizer(DPOptimizer):
+    """Opacus's optimiser, clipping and adding in integers instead of summing floats.
+
+    A site never steps: it takes ``total`` away, adds noise to it in integers and hands it over. The
+    coordinator steps on the sum over sites.
+
+    Attributes:
+        total: int64 ``[d]``, sum of the users' integer vectors so far, parameters sorted by name.
+        keys: rounding keys of the users of the next ``clip_and_accumulate``.
+    """
+
+    def __init__(self, parameters: dict[str, nn.Parameter], rule: ClipRule) -> None:
+        ordered = [parameters[name] for name in sorted(parameters)]
+        super().__init__(
+            torch.optim.SGD(ordered, lr=0.0),
+            noise_multiplier=0.0,
+            max_grad_norm=rule.clip_norm,
+            expected_batch_size=None,
+            loss_reduction="sum",
+        )
+        self.rule = rule
+        self.keys: Sequence[bytes] = ()
+        self.total: NDArray[np.int64] = np.zeros(sum(p.numel() for p in ordered), dtype=np.int64)
+
+    def clip_and_accumulate(self) -> None:
+        """Clip each user's gradient, round it to integers, and add it to ``total``."""
+        samples = [self._get_flat_grad_sample(p) for p in self.params]
+        users = len(samples[0])
+        flat = torch.cat([sample.reshape(users, -1) for sample in samples], dim=1)
+        rule = self.rule
+        self.total += clip_and_round(
+            flat.double().numpy(),
+            rule.clip_norm,
+            rule.scale,
+            rule.max_nonzero,
+            self.keys,
+            rule.mode,
+        ).sum(axis=0)
+
+    def step(self, closure: object = None) -> float | None:
+        """A site never steps; raises ModelError."""
+        raise ModelError("a data site does not step: only the coordinator does, on a noised sum")
+
+
+class PerUserGradients:
+    """Gradients of users' losses with respect to the trainable weights.
+
+    Args:
+        model: its hooks stay on until ``close``; load new weights into it between rounds.
+        inputs: makes the batches; its statistics may be replaced between rounds.
+        users_at_once: users of one pass; bounds memory.
+    """
+
+    def __init__(
+        self, model: InterestModel, inputs: Inputs, users_at_once: int = USERS_AT_ONCE
+    ) -> None:
+        self.model = model
+        self.inputs = inputs
+        self.users_at_once = users_at_once
+        self.parameters = trainable(model)
+        self.hooks = GradSampleModule(model, batch_first=True, loss_reduction="sum")
+        # In evaluation mode Opacus keeps no activations; every dropout is 0 anyhow.
+        self.hooks.train()
+
+    def close(self) -> None:
+        """Take Opacus's hooks off the model."""
+        self.hooks.to_standard_module()
+
+    def vectors(
+        self, h: Histories, row: Int64, at: Int64
+    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
+        """Each user's gradient, not clipped.
+
+        Args:
+            h: one row a user, whole histories.
+            row: int64 ``[n]``, ascending: the user of every example.
+            at: int64 ``[n]``, its prediction time, microseconds.
+
+        Yields:
+            Rows of ``h``, int64 ``[u]``, and their gradients ``[u, d]``, parameters sorted by name.
+        """
+        for users in self._passes(h, row, at):
+            samples = [_grad_sample(self.parameters[name]) for name in sorted(self.parameters)]
+            flat = torch.cat([sample.reshape(len(users), -1) for sample in samples], dim=1)
+            yield users, flat.detach().cpu().numpy()
+
+    def integer_sum(
+        self, h: Histories, row: Int64, at: Int64, keys: Sequence[bytes], rule: ClipRule
+    ) -> NDArray[np.int64]:
+        """int64 ``[d]``: the sum of the users' clipped, rounded gradients.
+
+        Args:
+            keys: a rounding key for every row of ``h`` (see ``mechanism.rounding_keys``).
+        """
+        optimiser = IntegerDPOptimizer(self.parameters, rule)
+        for users in self._passes(h, row, at):
+            optimiser.keys = [keys[user] for user in users]
+            optimiser.clip_and_accumulate()
+        optimiser.zero_grad()
+        return optimiser.total
+
+    def losses(self, h: Histories, row: Int64, at: Int64) -> Float32:
+        """float32 ``[n]``: the loss of every example, without gradients."""
+        if not len(row):
+            return np.zeros(0, dtype=np.float32)
+        with torch.no_grad():
+            batch, targets = self.batch(h, row, at)
+            loss = forecast_loss(self.model(batch), targets, batch.unrecent)
+        return loss.float().cpu().numpy()
+
+    def _passes(self, h: Histories, row: Int64, at: Int64) -> Iterator[Int64]:
+        """Leave every parameter's ``grad_sample`` as ``[u, ...]``, one entry a user."""
+        users, first, counts = np.unique(row, return_index=True, return_counts=True)
+        for start in range(0, len(users), self.users_at_once):
+            chosen = slice(start, start + self.users_at_once)
+            stop = first[chosen][-1] + counts[chosen][-1]
+            examples = slice(first[chosen][0], stop)
+            share = np.repeat(1.0 / counts[chosen], counts[chosen])
+            self._backward(h, row[examples], at[examples], share)
+            owner = np.repeat(np.arange(len(counts[chosen])), counts[chosen])
+            self._fold(torch.from_numpy(owner), len(counts[chosen]))
+            yield users[chosen]
+            self.hooks.zero_grad()
+
+    def _backward(self, h: Histories, row: Int64, at: Int64, share: NDArray[np.float64]) -> None:
+        batch, targets = self.batch(h, row, at)
+        logits = self.hooks(batch)
+        loss = forecast_loss(logits, targets, batch.unrecent)
+        torch.autograd.backward((loss * torch.from_numpy(share).to(loss.dtype)).sum())
+
+    def batch(self, h: Histories, row: Int64, at: Int64) -> tuple[Batch, Tensor]:
+        rows = h.take(row)
+        labels = len(self.inputs.catalogue.labels)
+        targets = presence_targets(rows, at, self.inputs.task.window_us, labels)
+        dtype = self.model.head.weight.dtype
+        batch = self.inputs.batch(rows, at, both_views=True)
+        return batch.to(dtype), torch.from_numpy(targets).to(dtype)
+
+    def _fold(self, owner: Tensor, users: int) -> None:
+        for parameter in self.parameters.values():
+            samples = _grad_sample(parameter)
+            if len(samples) == users:
+                continue
+            folded = samples.new_zeros(users, *samples.shape[1:])
+            vars(parameter)["grad_sample"] = folded.index_add_(0, owner, samples)
+
+
+def self_check(gradients: PerUserGradients, h: Histories, row: Int64, at: Int64) -> float:
+    """Largest relative difference between folded gradients and a plain loop over users.
+
+    A site runs this on made-up histories before its first round: a hook that silently stopped
+    working would void the privacy guarantee.
+
+    Raises:
+        ModelError: the difference is above ``SELF_CHECK_TOLERANCE``.
+    """
+    worst = 0.0
+    for users, found in gradients.vectors(h, row, at):
+        for user, vector in zip(users, found, strict=True):
+            expected = _plain_gradient(gradients, h, row[row == user], at[row == user])
+            norm = max(float(np.linalg.norm(expected)), 1e-12)
+            worst = max(worst, float(np.linalg.norm(vector - expected)) / norm)
+    if not worst <= SELF_CHECK_TOLERANCE:
+        raise ModelError(
+            f"per-user gradients are off by {worst:.1e} of their norm; refusing to go on"
+        )
+    return worst
+
+
+def _grad_sample(parameter: nn.Parameter) -> Tensor:
+    """What Opacus hung on a parameter: ``[examples, ...]``."""
+    found: Tensor = vars(parameter)["grad_sample"]
+    return found
+
+
+def _plain_gradient(
+    gradients: PerUserGradients, h: Histories, row: Int64, at: Int64
+) -> NDArray[np.floating]:
+    """One user's gradient by autograd alone, ``[d]``."""
+    sampled = gradients.hooks
+    sampled.disable_hooks()
+    batch, targets = gradients.batch(h, row, at)
+    loss = forecast_loss(gradients.model(batch), targets, batch.unrecent).mean()
+    parameters = [gradients.parameters[name] for name in sorted(gradients.parameters)]
+    parts = torch.autograd.grad(loss, parameters)
+    sampled.enable_hooks()
+    return np.asarray(torch.cat([part.reshape(-1) for part in parts]).numpy())
