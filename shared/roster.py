@@ -21,6 +21,8 @@ from groundswell.shared.wire import groundswell_pb2 as wire
 LARGEST_ROSTER = 128
 RUN_BYTES = 16
 HASH_BYTES = 32
+# A site refuses to import more users than this over the declared number.
+DECLARED_MARGIN_PERCENT = 105
 # A rounded Gaussian leaves +-2^7 standard deviations with probability below 2^-11000.
 TAIL_DEVIATIONS = 2**7
 
@@ -267,6 +269,11 @@ def least_threshold(merchants: Sequence[str], colluders: int) -> int:
 def sites_hash(purpose: str, sites: Iterable[str]) -> bytes:
     """Hash of a set of site names, whatever their order."""
     return digest(purpose, *(site.encode() for site in sorted(sites)))
+
+
+def most_users(declared: int) -> int:
+    """Most users that a site sums at once: ceil(1.05 N) of the N that it declared."""
+    return -(-declared * DECLARED_MARGIN_PERCENT // 100)
 
 
 def check_headroom(slots: Sequence[int], scale: int, standard_deviation: float) -> None:
