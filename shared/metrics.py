@@ -9,7 +9,6 @@ therefore earns nothing, and no order of labels can help. NaN ranks last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -241,29 +240,6 @@ def paired_difference(ours: Float64, theirs: Float64, counts: Float64) -> Estima
         counts: float64 ``[U]``, rows of each user.
     """
     return cluster_mean(ours - theirs, counts)
-
-
-def bootstrap_deviation(sums: Float64, counts: Float64, weights: Float64) -> Float64:
-    """Standard deviation of the mean over rows when users are drawn anew with replacement.
-
-    Args:
-        sums: float64 ``[U]`` or ``[U, M]``.
-        counts: float64 ``[U]``.
-        weights: float64 ``[R, U]``, how often each of R resamples draws each user.
-
-    Returns:
-        float64 ``[]`` or ``[M]``.
-    """
-    totals = weights @ counts
-    drawn = weights @ sums
-    means = drawn / (totals if drawn.ndim == 1 else totals[:, None])
-    result: Float64 = np.asarray(means.std(axis=0, ddof=1), dtype=np.float64)
-    return result
-
-
-def mean_by_name(values: Mapping[str, Float64]) -> dict[str, float]:
-    """Mean of each metric over its rows, those that are NaN left out."""
-    return {name: float(np.nanmean(value)) for name, value in values.items()}
 
 
 def _best(found: Hits) -> Float64:

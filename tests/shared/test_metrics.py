@@ -175,12 +175,9 @@ def test_cluster_error_is_what_a_bootstrap_over_users_gives() -> None:
     draw = np.random.default_rng(1)
     counts = draw.integers(1, 8, size=400).astype(np.float64)
     sums = counts * draw.random(400)
-    weights = draw.multinomial(400, np.full(400, 1 / 400), size=4000).astype(np.float64)
-    expected = metrics.cluster_mean(sums, counts)
-    spread = metrics.bootstrap_deviation(sums, counts, weights)
-    assert spread == pytest.approx(expected.se, rel=0.05)
-    both = metrics.bootstrap_deviation(np.stack([sums, 2 * sums], axis=1), counts, weights)
-    np.testing.assert_allclose(both, [spread, 2 * spread])
+    weights = draw.multinomial(400, np.full(400, 1 / 400), size=4000)
+    means = (weights @ sums) / (weights @ counts)
+    assert metrics.cluster_mean(sums, counts).se == pytest.approx(means.std(), rel=0.05)
 
 
 def test_repeating_a_users_rows_does_not_make_the_error_smaller() -> None:
