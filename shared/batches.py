@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -116,6 +117,17 @@ class Inputs:
         self.space = LabelSpace.of(catalogue, labels.unit)
         self.tables = TextTables.of(backbone, task, labels, texts, spec.layers)
         self.statistics: Statistics = statistics or {}
+
+    def with_texts(self, texts: Sequence[str]) -> Inputs:
+        """The same, with other further texts."""
+        other = copy.copy(self)
+        labels = Encoded(
+            self.tables.events.prefix[: len(self.catalogue)],
+            self.tables.events.unit[: len(self.catalogue)],
+        )
+        further = self.backbone.encode(texts, self.spec.layers)
+        other.tables = replace(self.tables, events=labels.extended(further))
+        return other
 
     def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:
         """The model's input for rows ``h`` as of ``at`` (int64 ``[R]``, microseconds).
