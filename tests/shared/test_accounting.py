@@ -25,7 +25,7 @@ from groundswell.shared.accounting import (
     warnings_for,
 )
 from groundswell.shared.errors import InputError
-from groundswell.shared.releases import PoissonGaussian, colluding_sites
+from groundswell.shared.releases import PoissonGaussian
 
 History = list[tuple[float, float, int]]
 # History, delta, PRV upper bound, PLD, RDP: design section 5.
@@ -233,9 +233,3 @@ def test_warnings_name_a_weak_local_tier_and_equal_tiers() -> None:
 def test_overflow_joins_delta_by_its_formula() -> None:
     assert overflow_delta(3.0, 100) == pytest.approx(100 * (1 + math.exp(3)) * 1e-20)
     assert overflow_delta(1000.0, 1) == 1.0
-
-
-def test_colluding_sites_are_those_of_the_largest_merchants() -> None:
-    merchants = ["a", "b", "b", "c", "c", "c"]
-    assert [colluding_sites(merchants, c) for c in range(5)] == [0, 3, 5, 6, 6]
-    assert colluding_sites([], 2) == 0

@@ -1,0 +1,359 @@
+"""The site's own rules: what a plan may ask of it, whatever the coordinator says.
+
+The rules stand in the table ``[policy]`` of ``site.toml``, which belongs to the site; no message
+can widen them. Their heart is a menu: per kind the least noise, the largest sampling rate and how
+often in a budget window. The menu's price is checked once, as a whole, against the caps, and an
+event then uses an entry that dominates it. So the order and the choice of events within a window
+are free; were each event's noise chosen by what went before, the composition of ``accounting``
+would not cover it (design section 5).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from groundswell.shared.accounting import central_multiplier, reported_epsilon
+from groundswell.shared.errors import InputError, Refusal
+from groundswell.shared.plan import GRADIENT, Hex32, Plan, PlannedRelease, retries_for
+from groundswell.shared.scaling import scale
+
+__all__ = ["RETRIES_PER_ROUND", "MenuEntry", "Price", "SitePolicy"]
+
+# Retries of one round that a site pays for (design section 5).
+RETRIES_PER_ROUND = 2
+
+
+class Price(BaseModel):
+    """Epsilon of both tiers for a set of events, retries included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    eps_c: float
+    eps_l: float
+
+
+class MenuEntry(BaseModel):
+    """Up to ``count`` events of one kind in a window, each at least this private.
+
+    Attributes:
+        kind: kind of release.
+        sigma_min: least noise multiplier sigma_L of this site.
+        q_max: largest sampling rate.
+        count: events in a budget window, retries included.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    sigma_min: float = Field(gt=0, allow_inf_nan=False)
+    q_max: float = Field(gt=0, le=1)
+    count: int = Field(gt=0)
+
+    def dominates(self, kind: str, sigma_l: float, q: float) -> bool:
+        """Whether an event costs no more than this entry says."""
+        return kind == self.kind and sigma_l >= self.sigma_min and q <= self.q_max
+
+
+class SitePolicy(BaseModel):
+    """One site's rules.
+
+    Attributes:
+        eps_c, eps_l: caps on epsilon of each tier in a window; at least one is given.
+        delta: of both tiers, fixed for the window.
+        menu: what may be released in a window; its price as a whole must meet the caps.
+        largest_clip_norm: largest C of any release.
+        largest_examples_per_user: largest k.
+        n_min: least survivors, the site included.
+        least_roster: least number of sites whose masks stand in a sum.
+        colluders: merchants that are assumed to collude with the coordinator.
+        backbone_hashes, catalogue_hashes: SHA-256 (hex) of what the site has checked itself.
+        window_days: length of the budget window.
+        acceptance: ``policy`` takes any plan within these rules, ``explicit`` only plans whose hash
+            stands in ``accepted_plans``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    eps_c: float | None = Field(default=None, gt=0)
+    eps_l: float | None = Field(default=None, gt=0)
+    delta: float = Field(gt=0, lt=1e-3)
+    menu: tuple[MenuEntry, ...] = Field(min_length=1)
+    largest_clip_norm: float = Field(gt=0)
+    largest_examples_per_user: int = Field(ge=1)
+    n_min: int = Field(ge=2)
+    least_roster: int = Field(default=2, ge=2)
+    colluders: int = Field(default=1, ge=0)
+    backbone_hashes: tuple[Hex32, ...]
+    catalogue_hashes: tuple[Hex32, ...]
+    window_days: int = Field(default=365, ge=1)
+    acceptance: Literal["policy", "explicit"] = "policy"
+    accepted_plans: tuple[Hex32, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.eps_c is None and self.eps_l is None:
+            raise ValueError("at least one of eps_c and eps_l must be given")
+        if self.n_min <= self.colluders:
+            raise ValueError("n_min must be larger than colluders")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the table ``[policy]`` of a TOML file.
+
+        Raises:
+            InputError: no such file, no such table, or a value that breaks its rule.
+        """
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(
+                "site.toml", str(path), f"can't be read ({error})", "mend it"
+            ) from None
+        if "policy" not in table:
+            raise InputError(
+                "policy", str(path), "has no table [policy]", "add one; see docs/privacy.md"
+            )
+        try:
+            return cls.model_validate(table["policy"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in ("policy", *first["loc"]))
+            raise InputError(key, first.get("input"), first["msg"], f"mend it in {path}") from None
+
+    @classmethod
+    def for_plan(cls, plan: Plan, *, runs: int = 1, window_days: int = 365) -> Self:
+        """The narrowest policy that lets ``plan`` run ``runs`` times in a window."""
+        menu = tuple(
+            MenuEntry(
+                kind=release.kind,
+                sigma_min=release.noise_multiplier,
+                q_max=release.sampling_rate,
+                count=runs * (release.count + release.retries),
+            )
+            for release in plan.releases
+            if release.count + release.retries
+        )
+        price = menu_price(menu, plan.delta, plan.n_min - plan.colluders)
+        return cls(
+            eps_c=max(plan.eps_c, price.eps_c),
+            eps_l=max(plan.eps_l, price.eps_l),
+            delta=plan.delta,
+            menu=menu,
+            largest_clip_norm=max(release.clip_norm for release in plan.releases),
+            largest_examples_per_user=plan.examples_per_user,
+            n_min=plan.n_min,
+            least_roster=plan.n_min,
+            colluders=plan.colluders,
+            backbone_hashes=(plan.backbone_hash,),
+            catalogue_hashes=tuple(each.hash for each in plan.catalogues),
+            window_days=window_days,
+        )
+
+    @property
+    def honest(self) -> int:
+        """Honest sites that every reserve counts on: n_min - c."""
+        return self.n_min - self.colluders
+
+    def price(self) -> Price:
+        """What the whole menu costs in a window, at n_min survivors."""
+        return menu_price(self.menu, self.delta, self.honest)
+
+    def check_menu(self) -> Price:
+        """Price the menu as a whole, once (the accountant keeps what it has computed).
+
+        Raises:
+            Refusal: ``over-budget``.
+        """
+        price = self.price()
+        for name, cap, found in (
+            ("eps_c", self.eps_c, price.eps_c),
+            ("eps_l", self.eps_l, price.eps_l),
+        ):
+            if cap is not None and found > cap:
+                raise Refusal(
+                    "over-budget", f"the menu as a whole costs {name} {found:.4f}, above {cap:g}"
+                )
+        return price
+
+    def accept_plan(self, plan: Plan, used: Mapping[str, int] | None = None) -> Price:
+        """Decide on a plan as a whole, before the first key is advertised.
+
+        Args:
+            plan: as the coordinator signed it.
+            used: events of each kind that the window has seen already.
+
+        Returns:
+            What the plan costs, every retry included, at its n_min survivors.
+
+        Raises:
+            Refusal: with the code of the first rule that the plan breaks.
+        """
+        self._check_acceptance(plan)
+        self._check_frame(plan)
+        for release in plan.releases:
+            self._check_retries(plan, release)
+            self.entries_for(release)
+        self._check_counts(plan, used or {})
+        self.check_menu()
+        return self._plan_price(plan)
+
+    def authorise(self, release: PlannedRelease, plan: Plan) -> tuple[int, ...]:
+        """Decide on one event, before anything is computed for it.
+
+        Returns:
+            Positions in the menu of the entries that dominate it, the cheapest first.
+
+        Raises:
+            Refusal: with the code of the first rule that the event breaks.
+        """
+        if plan.release(release.kind) != release:
+            raise Refusal("plan-changed", f"the accepted plan has no such {release.kind} release")
+        self._check_acceptance(plan)
+        self._check_frame(plan)
+        return self.entries_for(release)
+
+    def entries_for(self, release: PlannedRelease) -> tuple[int, ...]:
+        """Positions of dominating menu entries; refuses with the rule that leaves none."""
+        ours = [entry for entry in self.menu if entry.kind == release.kind]
+        if not ours:
+            raise Refusal("unknown-kind", f"the menu has no entry of the kind {release.kind!r}")
+        if release.clip_norm > self.largest_clip_norm:
+            raise Refusal(
+                "clip-too-large",
+                f"clip norm {release.clip_norm:g} of {release.kind} is above the site's "
+                f"{self.largest_clip_norm:g}",
+            )
+        quiet = [entry for entry in ours if release.noise_multiplier >= entry.sigma_min]
+        if not quiet:
+            raise Refusal(
+                "sigma-too-small",
+                f"noise multiplier {release.noise_multiplier:g} of {release.kind} is below the "
+                f"site's {min(entry.sigma_min for entry in ours):g}",
+            )
+        if not any(release.sampling_rate <= entry.q_max for entry in quiet):
+            raise Refusal(
+                "rate-too-large",
+                f"sampling rate {release.sampling_rate:g} of {release.kind} is above the site's "
+                f"{max(entry.q_max for entry in quiet):g} at this noise",
+            )
+        _check_scale(release)
+        found = [
+            (-entry.sigma_min, entry.q_max, position)
+            for position, entry in enumerate(self.menu)
+            if entry.dominates(release.kind, release.noise_multiplier, release.sampling_rate)
+        ]
+        return tuple(position for _, _, position in sorted(found))
+
+    def _check_acceptance(self, plan: Plan) -> None:
+        if self.acceptance == "explicit" and plan.hash().hex() not in self.accepted_plans:
+            raise Refusal(
+                "plan-not-accepted", f"plan {plan.hash().hex()} is not among the accepted plans"
+            )
+
+    def _check_frame(self, plan: Plan) -> None:
+        """What holds for every event of a plan."""
+        if plan.delta != self.delta:
+            raise Refusal(
+                "delta-changed", f"delta {plan.delta:g} is not the window's {self.delta:g}"
+            )
+        if plan.n_min < self.n_min:
+            raise Refusal("n-min-too-small", f"n_min {plan.n_min} is below the site's {self.n_min}")
+        if plan.colluders < self.colluders:
+            raise Refusal(
+                "colluders-too-few",
+                f"the plan assumes {plan.colluders} colluding merchants, the site {self.colluders}",
+            )
+        if plan.n_min - plan.colluders < self.honest:
+            raise Refusal(
+                "n-min-too-small",
+                f"n_min - c of the plan is {plan.n_min - plan.colluders}, below the site's "
+                f"{self.honest}",
+            )
+        if plan.examples_per_user > self.largest_examples_per_user:
+            raise Refusal(
+                "examples-too-many",
+                f"{plan.examples_per_user} examples a user are above the site's "
+                f"{self.largest_examples_per_user}",
+            )
+        if plan.backbone_hash not in self.backbone_hashes:
+            raise Refusal("unknown-backbone", f"backbone {plan.backbone_hash} is not allowed here")
+        for catalogue in plan.catalogues:
+            if catalogue.hash not in self.catalogue_hashes:
+                raise Refusal(
+                    "unknown-catalogue", f"catalogue {catalogue.hash} is not allowed here"
+                )
+
+    def _check_retries(self, plan: Plan, release: PlannedRelease) -> None:
+        if release.kind == GRADIENT and release.retries > retries_for(plan.rounds):
+            raise Refusal(
+                "retries-too-many",
+                f"{release.retries} retries in {plan.rounds} rounds; at most "
+                f"{retries_for(plan.rounds)} are paid for",
+            )
+
+    def _check_counts(self, plan: Plan, used: Mapping[str, int]) -> None:
+        """Whether the window's menu still holds every attempt of the plan, retries included."""
+        for release in plan.releases:
+            positions = self.entries_for(release)
+            paid = sum(self.menu[position].count for position in positions)
+            wanted = release.count + release.retries + used.get(release.kind, 0)
+            if wanted > paid:
+                raise Refusal(
+                    "over-budget",
+                    f"{wanted} events of the kind {release.kind} with those already made; the menu "
+                    f"pays for {paid}",
+                )
+
+    def _plan_price(self, plan: Plan) -> Price:
+        """Refuses a plan that does not keep the caps that it prints itself."""
+        menu = [
+            MenuEntry(
+                kind=release.kind,
+                sigma_min=release.noise_multiplier,
+                q_max=release.sampling_rate,
+                count=release.count + release.retries,
+            )
+            for release in plan.releases
+            if release.count + release.retries
+        ]
+        price = menu_price(tuple(menu), plan.delta, plan.n_min - plan.colluders)
+        if price.eps_c > plan.eps_c or price.eps_l > plan.eps_l:
+            raise Refusal(
+                "plan-overspends",
+                f"the plan costs eps_C {price.eps_c:.4f} and eps_L {price.eps_l:.4f}, above its "
+                f"own caps {plan.eps_c:g} and {plan.eps_l:g}",
+            )
+        return price
+
+
+def menu_price(menu: tuple[MenuEntry, ...], delta: float, honest: int) -> Price:
+    """Epsilon of both tiers if every entry is used up at its least noise and largest rate.
+
+    Args:
+        menu: the entries.
+        delta: of both tiers.
+        honest: sites whose noise counts in the central tier.
+    """
+    local = [(entry.sigma_min, entry.q_max, entry.count) for entry in menu]
+    central = [(central_multiplier(sigma, honest), q, count) for sigma, q, count in local]
+    return Price(eps_c=reported_epsilon(central, delta), eps_l=reported_epsilon(local, delta))
+
+
+def _check_scale(release: PlannedRelease) -> None:
+    """Sensitivity follows from the clip: a Delta of the coordinator's choosing is refused."""
+    try:
+        expected = scale(release.noise_multiplier, release.max_nonzero)
+    except InputError as error:
+        raise Refusal("scale-changed", str(error)) from error
+    if release.scale != expected:
+        raise Refusal(
+            "scale-changed",
+            f"scale {release.scale} of {release.kind} is not the {expected} that sigma and the "
+            "non-zero coordinates ask for",
+        )
