@@ -1,0 +1,86 @@
+"""A saved model, made ready to answer questions under a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groundswell.shared.answering import Forecast, ServedModel
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.predict import Forecaster, load_model
+from groundswell.shared.questions import Privacy, Tier
+from groundswell.shared.recommend import ItemIndex
+from groundswell.shared.task import Task
+
+WEAK_LOCAL_EPSILON = 10.0
+WEAK_LOCAL_NOTE = "alone, the local tier protects little; this rests on secure aggregation"
+LEAST_RATE = 1e-12
+VERSION_DIGITS = 12
+
+
+class LoadedForecaster:
+    """``answering.Forecaster`` over a loaded checkpoint."""
+
+    def __init__(self, loaded: Forecaster) -> None:
+        self._loaded = loaded
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The labels that it ranks."""
+        return self._loaded.checkpoint.catalogue
+
+    @property
+    def task(self) -> Task:
+        """What it was trained to forecast."""
+        return self._loaded.checkpoint.task
+
+    def forecast(self, h: Histories, texts: Sequence[str], at: Int64) -> Forecast:
+        """Forecast each row, see ``answering.Forecaster``."""
+        probability = self._loaded.probabilities(h, at, tuple(texts))
+        long_term = np.maximum(self._loaded.long_term(h, at), LEAST_RATE)
+        return Forecast(probability, (probability / long_term).astype(np.float32))
+
+
+def serve_folder(
+    folder: Path, version: str | None = None, backbone: str | None = None
+) -> ServedModel:
+    """Load a model folder.
+
+    Args:
+        version: what answers call it; default: the first digits of its tensors' hash.
+
+    Raises:
+        ModelError, InputError: see ``predict.load_model``.
+    """
+    loaded = load_model(folder, backbone)
+    checkpoint = loaded.checkpoint
+    return ServedModel(
+        version or checkpoint.hash[:VERSION_DIGITS],
+        LoadedForecaster(loaded),
+        privacy_of(checkpoint.privacy),
+        ItemIndex.of(checkpoint.catalogue),
+        checkpoint.statistics_as_of,
+    )
+
+
+def privacy_of(promised: Mapping[str, Any]) -> Privacy:
+    """Both tiers from the privacy object that manifest and results carry."""
+    delta = promised.get("delta")
+    tiers = {}
+    for name in ("central", "local"):
+        values = promised.get(name) or {}
+        epsilon = values.get("epsilon")
+        weak = name == "local" and epsilon is not None and epsilon > WEAK_LOCAL_EPSILON
+        tiers[name] = Tier(
+            epsilon=epsilon,
+            reserved_epsilon=values.get("reserved_epsilon"),
+            noise_multiplier=values.get("noise_multiplier"),
+            tpr_at_1pct_fpr=values.get("tpr_at_1pct_fpr"),
+            delta=delta,
+            note=WEAK_LOCAL_NOTE if weak else None,
+        )
+    return Privacy(central=tiers["central"], local=tiers["local"])
