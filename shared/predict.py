@@ -93,7 +93,7 @@ class Forecaster:
     @cached_property
     def prior(self) -> Float32:
         """The forecast for a user without any event, float32 ``[L]``."""
-        return self.probabilities(nobody(), np.zeros(1, dtype=np.int64))[0]
+        return np.asarray(self.probabilities(nobody(), np.zeros(1, dtype=np.int64))[0])
 
     def _softmax(self, batch: Batch) -> Float32:
         with torch.no_grad():
