@@ -179,22 +179,25 @@ def evaluate(scorer: Scorer, data: EvaluationSet, slices: Sequence[str] = SLICES
     """
     collected = {name: _Collector(len(data.histories)) for name in slices}
     for chunk in data.chunks():
-        views = {False: chunk.known}
-        if any(name.startswith(LITTLE_HISTORY) for name in slices):
-            views[True] = chunk.known.last_baskets(LITTLE_BASKETS)
-        for little, view in views.items():
-            wanted = [name for name in slices if name.startswith(LITTLE_HISTORY) is little]
-            if not wanted:
-                continue
+        for view, names in views(chunk, slices):
             forecast = scorer(view, chunk.at)
-            for name in wanted:
-                candidates = _candidates(name, view, chunk.at, data)
-                collected[name].add(name, chunk, forecast, candidates)
+            for name in names:
+                collected[name].add(name, chunk, forecast, candidates(name, view, chunk.at, data))
     return Measurement({name: each.result() for name, each in collected.items()})
 
 
-def _candidates(name: str, view: Histories, at: Int64, data: EvaluationSet) -> Bools | None:
-    """Labels that a slice ranks, bool ``[B, L]``; None for all."""
+def views(chunk: Chunk, slices: Sequence[str]) -> Iterator[tuple[Histories, list[str]]]:
+    """What the rows' scorer may see, and the slices that it sees it for."""
+    little = [name for name in slices if name.startswith(LITTLE_HISTORY)]
+    whole = [name for name in slices if name not in little]
+    if whole:
+        yield chunk.known, whole
+    if little:
+        yield chunk.known.last_baskets(LITTLE_BASKETS), little
+
+
+def candidates(name: str, view: Histories, at: Int64, data: EvaluationSet) -> Bools | None:
+    """Labels that a slice ranks for each row of a view, bool ``[B, L]``; None for all."""
     if name in (ALL, LITTLE_HISTORY):
         return None
     if name == UNSEEN_LABELS:
@@ -223,16 +226,16 @@ class _Collector:
         self._sums: dict[str, Float64] = {}
         self._calibration: Calibration | None = None
 
-    def add(self, name: str, chunk: Chunk, forecast: Forecast, candidates: Bools | None) -> None:
+    def add(self, name: str, chunk: Chunk, forecast: Forecast, ranked: Bools | None) -> None:
         positives = chunk.weights > 0
-        found = hits(forecast.scores, positives, candidates)
+        found = hits(forecast.scores, positives, ranked)
         if name == UNSEEN_LABELS:
             values = {f"recall@{UNSEEN_K}": recall(found, UNSEEN_K)}
         else:
             values = ranking_metrics(found)
             if forecast.probabilities is not None:
-                values["log_loss"] = log_loss(forecast.probabilities, chunk.weights, candidates)
-                self._add_calibration(chunk, forecast.probabilities, candidates)
+                values["log_loss"] = log_loss(forecast.probabilities, chunk.weights, ranked)
+                self._add_calibration(chunk, forecast.probabilities, ranked)
         counted = found.count > 0
         user = chunk.user[counted]
         self._rows += np.bincount(user, minlength=self._users)
@@ -246,10 +249,10 @@ class _Collector:
                 self._sums[metric] = added
 
     def _add_calibration(
-        self, chunk: Chunk, probabilities: NDArray[np.floating], candidates: Bools | None
+        self, chunk: Chunk, probabilities: NDArray[np.floating], ranked: Bools | None
     ) -> None:
         user, group = np.unique(chunk.user, return_inverse=True)
-        part = calibration(probabilities, chunk.weights, group, len(user), candidates)
+        part = calibration(probabilities, chunk.weights, group, len(user), ranked)
         if self._calibration is None:
             shape = (self._users, part.pairs.shape[1])
             self._calibration = Calibration(np.zeros(shape), np.zeros(shape), np.zeros(shape))
