@@ -9,74 +9,55 @@ from __future__ import annotations
 
 import polars as pl
 
-from groundswell.client.prepared import PreparedSite, assemble
+from groundswell.client.integrate import CatalogueIndex, resolve
+from groundswell.client.prepared import PreparedSite, assemble, split_users
+from groundswell.client.runs import run_starts, running_count
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.events import ORDER, check_events
+from groundswell.shared.events import check_events
 from groundswell.shared.histories import Histories
 from groundswell.shared.task import Task
 
 
-def annotate(events: pl.LazyFrame, catalogue: Catalogue, task: Task) -> pl.LazyFrame:
-    """Add label index, weight, action index, free text and basket to canonical events.
+def annotate(events: pl.LazyFrame, task: Task) -> pl.LazyFrame:
+    """Columns ``ANNOTATED`` (``prepared.py``) of events with a ``label_index``.
 
-    Columns out: user, time (int64 microseconds), label (int32, -1 none), weight (float32), action
-    (int16, ``len(task.action_names)`` unknown), text (null where the label speaks for the event),
-    basket (int32, from 0 within the user). Rows come out sorted by user and time.
+    Rows must be sorted by user and time, and keep their order. ``weight`` is 0 for an action that
+    the task does not know and for an event outside the catalogue; ``text`` is null where the label
+    speaks for the event; ``basket`` counts from 0 within the user.
     """
     names = task.action_names
-    items = pl.LazyFrame(
-        {
-            "item": list(catalogue.item_to_label),
-            "item_label": list(catalogue.item_to_label.values()),
-        },
-        schema={"item": pl.String, "item_label": pl.String},
+    action = pl.col("action")
+    known = pl.col("label_index").is_not_null()
+    weight = action.replace_strict(task.actions, default=0.0, return_dtype=pl.Float32)
+    number = action.replace_strict(
+        {name: i for i, name in enumerate(names)}, default=len(names), return_dtype=pl.Int16
     )
-    labels = pl.LazyFrame(
-        {"label": list(catalogue.labels), "label_index": range(len(catalogue))},
-        schema={"label": pl.String, "label_index": pl.Int32},
-    )
-    actions = pl.LazyFrame(
-        {
-            "action": names,
-            "action_index": range(len(names)),
-            "weight": [task.actions[name] for name in names],
-        },
-        schema={"action": pl.String, "action_index": pl.Int16, "weight": pl.Float32},
-    )
-    known = pl.col("label_index") >= 0
-    gap = pl.col("time") - pl.col("time").shift(1).over("user") > task.session_gap_us
-    return (
-        events.sort(ORDER, nulls_last=False)
-        .join(items, on="item", how="left", maintain_order="left")
-        # The public catalogue decides an item's label; the event's own word serves elsewhere.
-        .with_columns(pl.coalesce("item_label", "label").alias("label"))
-        .join(labels, on="label", how="left", maintain_order="left")
-        .join(actions, on="action", how="left", maintain_order="left")
-        .select(
-            "user",
-            pl.col("time").dt.epoch("us"),
-            pl.col("label_index").fill_null(-1).alias("label"),
-            pl.when(known)
-            .then("weight")
-            .otherwise(0.0)
-            .fill_null(0.0)
-            .cast(pl.Float32)
-            .alias("weight"),
-            pl.col("action_index").fill_null(len(names)).alias("action"),
-            # Outside the catalogue an event counts by its text alone.
-            pl.when(known.fill_null(False))
-            .then(None)
-            .otherwise(pl.coalesce("text", "label"))
-            .alias("text"),
-        )
-        .with_columns(gap.fill_null(False).cast(pl.Int32).cum_sum().over("user").alias("basket"))
+    apart = pl.col("time").diff().fill_null(0) > task.session_gap_us
+    new_user = run_starts("user")
+    return events.with_columns(pl.col("time").dt.epoch("us")).select(
+        "user",
+        "time",
+        pl.col("label_index").fill_null(-1).alias("label"),
+        pl.when(known).then(weight).otherwise(0.0).cast(pl.Float32).alias("weight"),
+        number.alias("action"),
+        pl.when(~known).then(pl.coalesce("text", "label")).alias("text"),
+        running_count(apart & ~new_user, new_user).cast(pl.Int32).alias("basket"),
     )
 
 
 def encode_site(events: pl.DataFrame, catalogue: Catalogue, task: Task) -> PreparedSite:
-    """Annotated histories of canonical events and the texts that lie outside the catalogue."""
+    """Annotated histories of canonical events, and the texts that lie outside the catalogue.
+
+    Events that are not sorted by user and time are sorted first; ties keep their order.
+    """
     check_events(events)
-    return assemble(annotate(events.lazy(), catalogue, task).collect(), len(catalogue))
+    user, time = pl.col("user"), pl.col("time")
+    later = (user > user.shift(1)) | ((user == user.shift(1)) & (time >= time.shift(1)))
+    if not events.select(later.all()).item():
+        events = events.sort("user", "time", maintain_order=True)
+    resolved = resolve(events.lazy(), CatalogueIndex.of(catalogue))
+    users, rows = split_users(annotate(resolved, task).collect())
+    return assemble([users], [rows], len(catalogue))
 
 
 def encode(events: pl.DataFrame, catalogue: Catalogue, task: Task) -> Histories:
