@@ -115,7 +115,8 @@ class Attempt:
     seq: int
     channel: X25519PrivateKey = field(repr=False)
     self_mask: bytes = field(repr=False)  # b
-    mask_seed: bytes = field(repr=False)  # s, behind pk_mask
+    mask_seed: bytes = field(repr=False)  # s
+    mask_private: X25519PrivateKey = field(repr=False)  # from s; its public half is pk_mask
     phase: Phase = Phase.ADVERTISED
     advertisement: wire.Signed = field(default_factory=wire.Signed, repr=False)
     # Set by `share`.
@@ -142,13 +143,14 @@ class Attempt:
     def begin(cls, site: str, terms: Terms, seq: int, entropy: Entropy) -> Attempt:
         """Draw the secrets of an attempt."""
         channel = X25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
-        return cls(site, terms, seq, channel, random_element(entropy), random_element(entropy))
+        self_mask, seed = random_element(entropy), random_element(entropy)
+        return cls(site, terms, seq, channel, self_mask, seed, private_key(seed))
 
     def public_keys(self) -> PublicKeys:
         """What others may know of the secrets."""
         return {
             "channel_key": public_bytes(self.channel),
-            "mask_key": public_bytes(private_key(self.mask_seed)),
+            "mask_key": public_bytes(self.mask_private),
             "commitment": commitment(self.terms, self.seq, self.site, self.self_mask),
         }
 
@@ -247,10 +249,9 @@ class Attempt:
     def masked(self, vector: NDArray[np.int64]) -> UInt64:
         """``vector`` + self-mask + pair masks with greater names - those with lesser, mod 2^64."""
         roster = self.known_roster()
-        private = private_key(self.mask_seed)
         pair_keys = {
             name: pair_key(
-                agree(private, roster.members[name].mask_key),
+                agree(self.mask_private, roster.members[name].mask_key),
                 self.terms,
                 self.seq,
                 roster.hash,

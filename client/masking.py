@@ -209,13 +209,14 @@ class SiteMasking:
         """
         attempt = self._attempt(seq)
         attempt.require(Phase.ADMITTED)
-        masked = attempt.masked(vector)
-        data = masked.astype("<u8", copy=False).tobytes()
+        data = attempt.masked(vector).astype("<u8", copy=False).tobytes()
         body = wire.ContributionBody(
             run=self.terms.run, seq=seq, vector_hash=hashlib.sha256(data).digest()
         )
-        reply = wire.Contribution(signed=self._key.seal(body), vector=data)
-        attempt.contribution = serialise(wire.VaultReply(contributed=reply))
+        reply = wire.VaultReply()
+        reply.contributed.signed.CopyFrom(self._key.seal(body))
+        reply.contributed.vector = data
+        attempt.contribution = serialise(reply)
         attempt.phase = Phase.MASKED
         return attempt.contribution
 
@@ -335,7 +336,8 @@ class SiteMasking:
         attempt = self._attempt(seq)
         if len(signed) > LARGEST_ROSTER:
             raise Refusal("roster-too-large", f"{len(signed)} sites; at most {LARGEST_ROSTER}")
-        fingerprint = digest("advertisements", *(serialise(each) for each in signed))
+        bodies = [each.body for each in signed]
+        fingerprint = digest("advertisements", *bodies, *(each.signature for each in signed))
         if attempt.shares is not None:
             return attempt.shares.repeat(fingerprint)
         read = [Advertisement.read(each, self._trust, self.terms, seq, now) for each in signed]

@@ -100,9 +100,13 @@ class SiteReplies:
     def vectors(
         self, replies: Replies, roster: Roster, seq: int, dimension: int
     ) -> Iterator[tuple[str, UInt64]]:
-        """Each site's masked vector, uint64 ``[d]``, in the order of names."""
-        for site, reply in sorted(replies.items()):
-            if reply.WhichOneof("reply") != "contributed" or site not in roster:
+        """Each site's masked vector, uint64 ``[d]``, in the order of names, one at a time.
+
+        Replies are looked up one by one, so that they need not all be in memory at once.
+        """
+        for site in sorted(site for site in replies if site in roster):
+            reply = replies[site]
+            if reply.WhichOneof("reply") != "contributed":
                 self._note(site, reply)
                 continue
             body = self._open(site, reply.contributed.signed, wire.ContributionBody, roster)

@@ -230,11 +230,10 @@ class SecureSum:
             )
             for site in prepared.sharers
         }
-        asked = {site: reply for site, reply in replies.items() if site in prepared.sharers}
         total = np.zeros(release.dimension, dtype=np.uint64)
         survivors = []
         for site, vector in self._replies.vectors(
-            asked, prepared.roster, prepared.seq, release.dimension
+            replies, prepared.roster, prepared.seq, release.dimension
         ):
             np.add(total, vector, out=total)
             survivors.append(site)

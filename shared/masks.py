@@ -43,7 +43,7 @@ def digest(purpose: str, *parts: bytes) -> bytes:
 
 def framed(parts: Iterable[bytes]) -> bytes:
     """Each part after its length, 8 bytes little-endian."""
-    return b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    return b"".join([len(part).to_bytes(8, "little") + part for part in parts])
 
 
 def private_key(seed: bytes) -> X25519PrivateKey:

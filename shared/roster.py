@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from groundswell.shared.envelopes import open_signed, parse
+from groundswell.shared.envelopes import parse, verify
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.identity import Certificate, Trust
 from groundswell.shared.masks import KEY_BYTES, digest
@@ -135,9 +135,10 @@ class Advertisement:
                 ``bad-signature``, ``wrong-run``, ``wrong-seq``, ``wrong-plan``,
                 ``wrong-threshold`` or ``bad-key``.
         """
-        claimed = parse(wire.Advertisement, signed.body)
-        certificate = trust.certificate(claimed.certificate, now)
-        body = open_signed(signed, wire.Advertisement, certificate.public_key)
+        body = parse(wire.Advertisement, signed.body)
+        certificate = trust.certificate(body.certificate, now)
+        if not verify(certificate.public_key, "Advertisement", signed.body, signed.signature):
+            raise Refusal("bad-signature", f"{certificate.name} did not sign this advertisement")
         if body.run != terms.run:
             raise Refusal("wrong-run", f"{certificate.name} advertised for another run")
         if body.seq != seq:
