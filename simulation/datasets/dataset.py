@@ -22,6 +22,8 @@ class Dataset:
         task: what is forecast.
         times: prediction times by use.
         generated: True where the events are invented; every output says so.
+        notes: what the user should know of how the data were divided.
+        excludes: what the privacy figures leave out.
     """
 
     name: str
@@ -30,3 +32,5 @@ class Dataset:
     task: Task
     times: EvaluationTimes
     generated: bool = False
+    notes: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()

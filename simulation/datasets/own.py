@@ -1,0 +1,166 @@
+"""The user's own files as a data set: prepared as at a site, then divided into sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from groundswell.client.preparation import Preparation
+from groundswell.client.preparation_report import PreparationReport
+from groundswell.client.sources.files import expand
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
+from groundswell.shared.errors import InputError
+from groundswell.shared.events import COLUMNS
+from groundswell.shared.inputs import catalogue_from, task_from
+from groundswell.shared.task import MICROSECOND, held_back
+from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.sites import by_column, by_hash, by_home, check_users
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SEEN = "which labels exist: there is no catalogue, so the labels seen in the events are public"
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A data set of the user's files, and what their preparation did."""
+
+    dataset: Dataset
+    reports: tuple[PreparationReport, ...]
+
+
+def load(config: Config, quarantine: Path | None = None) -> OwnData:
+    """Prepare the events of a configuration and divide them by ``[sites]``.
+
+    Args:
+        config: with events named.
+        quarantine: file for rejected rows; with one folder per site, a folder for such files.
+
+    Raises:
+        InputError: the configuration, a source or the catalogue is wrong, or the data are too few.
+    """
+    task = task_from(config)
+    catalogue = catalogue_from(config)
+    rule = config.sites.by
+    if rule == BY_FOLDER:
+        frames, reports = _from_folders(config.data, catalogue, quarantine)
+    else:
+        events, report = _prepared(_with_site(config), catalogue, None, quarantine)
+        frames, reports = {"": events}, [report]
+    last = _micros(max(report.last for report in reports if report.last is not None))
+    first = _micros(min(report.first for report in reports if report.first is not None))
+    held = config.evaluation
+    times = held_back(task, first, last, validation=held.validation, test=held.test)
+    number = config.sites.number
+    notes: list[str] = []
+    if isinstance(rule, HomeRule):
+        ends = [int(part[0]) for part in (times.validation, times.test) if len(part)]
+        before = _EPOCH + timedelta(microseconds=min(ends)) if ends else None
+        frames = by_home(frames[""], number, before)
+    elif rule is None or rule == BY_HASH:
+        frames = by_hash(frames[""], number)
+        notes.append(f"no [sites].by: users are split by hash into {number} sites")
+        check_users(frames, number)
+    elif rule != BY_FOLDER:
+        frames = by_column(frames[""])
+    check_users(frames)
+    seen = catalogue is None
+    labels = catalogue or seen_labels(frames)
+    dataset = Dataset(
+        _name(config.data),
+        frames,
+        labels,
+        task,
+        times,
+        notes=tuple(notes),
+        excludes=(_SEEN,) if seen else (),
+    )
+    return OwnData(dataset, tuple(reports))
+
+
+def seen_labels(sites: Mapping[str, pl.DataFrame]) -> Catalogue:
+    """A catalogue of the labels that occur, each with its most frequent text.
+
+    This mixes users, so a deployed site never does it; a simulation says so in ``excludes``.
+
+    Raises:
+        InputError: no event has a label or an item.
+    """
+    label = pl.coalesce("label", "item").alias("label")
+    rows = (
+        pl.concat([events.lazy() for events in sites.values()])
+        .select(label, "item", "text")
+        .filter(pl.col("label").is_not_null())
+    )
+    texts = (
+        rows.group_by("label", "text")
+        .len()
+        .sort("label", "len", "text", descending=[False, True, False], nulls_last=True)
+        .group_by("label", maintain_order=True)
+        .agg(pl.col("text").drop_nulls().first())
+    )
+    sizes = rows.group_by("label").agg(pl.col("item").drop_nulls().n_unique().clip(1).alias("size"))
+    table = texts.join(sizes, on="label").sort("label").collect()
+    if table.is_empty():
+        raise InputError(
+            "[data].columns.label", "", "no event has a label or an item", "map one of them"
+        )
+    return Catalogue(
+        "seen",
+        tuple(table["label"]),
+        tuple(table.select(pl.coalesce("text", "label")).to_series()),
+        ("",) * len(table),
+        table["size"].cast(pl.Float32).to_numpy(),
+        {item: item for item in table["label"]},
+    )
+
+
+def _with_site(config: Config) -> Data:
+    """The sources with ``[sites].by`` as their column of the site."""
+    rule = config.sites.by
+    column = rule.field if isinstance(rule, HomeRule) else rule
+    if column is None or column == BY_HASH:
+        return config.data
+    data = config.data
+    also = tuple(
+        table.model_copy(update={"columns": table.columns.model_copy(update={"site": column})})
+        for table in data.also
+    )
+    columns = data.columns.model_copy(update={"site": column})
+    return data.model_copy(update={"columns": columns, "also": also})
+
+
+def _prepared(
+    data: Data, catalogue: Catalogue | None, site: str | None, quarantine: Path | None
+) -> tuple[pl.DataFrame, PreparationReport]:
+    preparation = Preparation(data, catalogue, site=site)
+    parts = [part.select(COLUMNS) for part in preparation.events(quarantine)]
+    return pl.concat(parts).sort("user", "time", maintain_order=True), preparation.report
+
+
+def _from_folders(
+    data: Data, catalogue: Catalogue | None, quarantine: Path | None
+) -> tuple[dict[str, pl.DataFrame], list[PreparationReport]]:
+    folders: dict[str, list[str]] = {}
+    for file in (file for name in data.events for file in expand(name)):
+        folders.setdefault(file.parent.name, []).append(str(file))
+    frames, reports = {}, []
+    for site, files in sorted(folders.items()):
+        of_site = data.model_copy(update={"events": tuple(files), "also": ()})
+        rejected = quarantine / f"{site}.parquet" if quarantine else None
+        events, report = _prepared(of_site, catalogue, site, rejected)
+        frames[site] = events.with_columns(site=pl.lit(site))
+        reports.append(report)
+    return frames, reports
+
+
+def _name(data: Data) -> str:
+    return Path(data.events[0]).name
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // MICROSECOND

@@ -1,0 +1,120 @@
+"""The user's own files become a data set, by every rule of ``[sites]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from groundswell.client.annotate import encode
+from groundswell.shared.config import Config
+from groundswell.shared.errors import InputError
+from groundswell.simulation.datasets.own import load
+
+START = datetime(2025, 1, 6, tzinfo=UTC)
+ITEMS = "sku,kind,title\n1,tea,Green tea\n2,jam,Plum jam\n3,tea,Black tea\n"
+
+
+def shop(folder: Path, users: int = 40) -> pl.DataFrame:
+    rows = [
+        {
+            "user": f"u{user:02d}",
+            "time": START + timedelta(days=7 * week + user % 7, hours=9),
+            "sku": str(1 + (user + week) % 3),
+            "region": ["north", "south"][user % 2],
+            "store": f"s{(user + week // 8) % 3}",
+        }
+        for user in range(users)
+        for week in range(10)
+    ]
+    frame = pl.DataFrame(rows)
+    frame.write_parquet(folder / "events.parquet")
+    (folder / "items.csv").write_text(ITEMS)
+    return frame
+
+
+def config(folder: Path, **sections: Mapping[str, object]) -> Config:
+    base: dict[str, Mapping[str, object]] = {
+        "data": {"events": str(folder / "events.parquet"), "columns": {"item": "sku"}},
+        "catalogue": {"file": str(folder / "items.csv"), "label": "kind", "text": "title"},
+        "sites": {"number": 4},
+    }
+    return Config.model_validate({**base, **sections})
+
+
+def test_hash_is_the_default_and_says_so(tmp_path: Path) -> None:
+    shop(tmp_path)
+    data = load(config(tmp_path)).dataset
+    assert sorted(data.sites) == [f"site-0{i}" for i in range(1, 5)]
+    assert data.catalogue.labels == ("jam", "tea")
+    assert "split by hash into 4 sites" in data.notes[0]
+    assert data.excludes == ()
+    assert len(data.times.validation) == 2
+    assert data.times.validation[-1] == int((START + timedelta(weeks=9)).timestamp()) * 10**6
+    users = [encode(frame, data.catalogue, data.task).users for frame in data.sites.values()]
+    assert sum(map(len, users)) == 40
+
+
+@pytest.mark.parametrize(
+    ("by", "sites"),
+    [
+        ("region", ["north", "south"]),
+        ({"field": "store", "per_user": "home"}, ["s0", "s1", "s2"]),
+    ],
+)
+def test_a_column_or_a_home_divides_the_events(
+    tmp_path: Path, by: object, sites: list[str]
+) -> None:
+    frame = shop(tmp_path)
+    data = load(config(tmp_path, sites={"by": by, "number": 4})).dataset
+    assert sorted(data.sites) == sites
+    assert sum(map(len, data.sites.values())) == len(frame)
+    assert data.notes == ()
+
+
+def test_one_folder_per_site(tmp_path: Path) -> None:
+    frame = shop(tmp_path)
+    for name, part in frame.partition_by("region", as_dict=True).items():
+        (tmp_path / "sites" / str(name[0])).mkdir(parents=True)
+        part.write_csv(tmp_path / "sites" / str(name[0]) / "events.csv")
+    section = {"events": str(tmp_path / "sites/*/*.csv"), "columns": {"item": "sku"}}
+    own = load(config(tmp_path, data=section, sites={"by": "folder"}), tmp_path / "rejected")
+    assert sorted(own.dataset.sites) == ["north", "south"]
+    assert len(own.reports) == 2
+    assert own.dataset.sites["north"]["site"].unique().to_list() == ["north"]
+
+
+def test_without_a_catalogue_the_labels_seen_are_public_and_it_says_so(tmp_path: Path) -> None:
+    shop(tmp_path)
+    section = {
+        "events": str(tmp_path / "events.parquet"),
+        "columns": {"item": "sku", "text": "store"},
+    }
+    data = load(config(tmp_path, data=section, catalogue={})).dataset
+    assert data.catalogue.labels == ("1", "2", "3")
+    assert data.catalogue.texts[0] in {"s0", "s1", "s2"}
+    assert "labels seen in the events are public" in data.excludes[0]
+    for frame in data.sites.values():
+        assert (encode(frame, data.catalogue, data.task).label >= 0).all()
+
+
+def test_a_single_user_is_refused_in_one_line(tmp_path: Path) -> None:
+    shop(tmp_path, users=1)
+    with pytest.raises(InputError, match=r"1 user\(s\)") as caught:
+        load(config(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_data_too_short_for_the_windows_held_back_are_refused(tmp_path: Path) -> None:
+    shop(tmp_path)
+    with pytest.raises(InputError, match="complete windows"):
+        load(config(tmp_path, evaluation={"validation": 20}))
+
+
+def test_a_site_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    shop(tmp_path)
+    with pytest.raises(InputError, match="did you mean region"):
+        load(config(tmp_path, sites={"by": "regio"}))
