@@ -27,9 +27,7 @@ def eligible_times(h: Histories, times: Int64, window_us: int) -> NDArray[np.boo
     return eligible
 
 
-def choose(
-    eligible: NDArray[np.bool_], count: int, keys: Sequence[bytes]
-) -> tuple[Int64, Int64]:
+def choose(eligible: NDArray[np.bool_], count: int, keys: Sequence[bytes]) -> tuple[Int64, Int64]:
     """Up to ``count`` different times for each row, uniformly, by the row's own key.
 
     Args:

@@ -1,0 +1,305 @@
+"""What a site adds to each kind of release: the exact integer sum of its users' bounded vectors.
+
+    SiteData    events and public tables of the site, in memory
+    Workplace   the same under one accepted plan: task, label space, model
+    Job         one release that was asked for; checked whole before anything is computed
+
+A job's sum depends on each user through that user's own vector alone, and every vector is at most
+``release.scale`` long (``mechanism.clip_and_round``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from groundswell.client.examples import choose, eligible_times
+from groundswell.client.gradients import ClipRule, PerUserGradients
+from groundswell.client.mechanism import clip_and_round, rounding_keys
+from groundswell.client.prepared import PreparedSite
+from groundswell.shared.backbone import Backbone, Encoded
+from groundswell.shared.batches import Inputs
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.errors import InputError, Refusal
+from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.metrics import hits, ndcg
+from groundswell.shared.model import InterestModel, initialise, load_weights, weights_of
+from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan, PlannedRelease
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.statistics import STATISTICS, StatisticKind
+from groundswell.shared.targets import label_weights
+from groundswell.shared.task import Task
+from groundswell.shared.transfer import ModelState
+
+Sums = NDArray[np.int64]
+
+# Values of one block of users' vectors: bounds its memory to some 64 MiB.
+_BLOCK_VALUES = 1 << 23
+_SCORED_AT_ONCE = 512
+_ATTEMPT = b"attempt\0"
+_EXAMPLES = b"examples\0"
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """A site's prepared events and the public things that it works with.
+
+    Attributes:
+        prepared: one row a user.
+        catalogue: the public catalogue of the site.
+        backbone: the allow-listed language model.
+        encoded: the catalogue's texts through it, as for the plan's number of layers.
+    """
+
+    prepared: PreparedSite = field(repr=False)
+    catalogue: Catalogue = field(repr=False)
+    backbone: Backbone = field(repr=False)
+    encoded: Encoded | None = field(default=None, repr=False)
+
+
+class Workplace:
+    """A site under one plan.
+
+    Raises:
+        Refusal: ``unknown-catalogue``, ``unknown-backbone``, ``unknown-model``, or
+            ``plan-mismatch`` where the plan's numbers are not those of its model and catalogue.
+    """
+
+    def __init__(self, data: SiteData, plan: Plan) -> None:
+        if data.catalogue.hash not in {each.hash for each in plan.catalogues}:
+            raise Refusal("unknown-catalogue", "the plan does not hold this site's catalogue")
+        if data.backbone.hash != plan.backbone_hash:
+            raise Refusal("unknown-backbone", "the plan names another backbone than this site has")
+        self.plan = plan
+        self.histories = data.prepared.histories
+        self.catalogue = data.catalogue
+        try:
+            self.task = Task.model_validate(plan.task)
+            self.spec = ModelSpec.from_dict(plan.model)
+        except (ValueError, InputError) as error:
+            raise Refusal("plan-mismatch", f"task or model can't be read: {error}") from error
+        self.inputs = Inputs(
+            self.spec,
+            self.task,
+            data.catalogue,
+            data.backbone,
+            encoded=data.encoded,
+            texts=data.prepared.texts,
+        )
+        self.model = InterestModel(self.spec, data.backbone, self.inputs.space)
+        initialise(self.model, plan.hash())
+        self.weights = weights_of(self.model)
+        initial = ModelState(self.weights, {})
+        if initial.hash().hex() != plan.initial_model_hash:
+            raise Refusal("unknown-model", "the plan's first model is not what it describes")
+        self._check_dimensions(len(initial.flat_weights()))
+        self.gradients = PerUserGradients(self.model, self.inputs)
+
+    def job(self, release: PlannedRelease, round_number: int, model: ModelState) -> Job:
+        """Check a request against the plan.
+
+        Raises:
+            Refusal: ``wrong-round``: the release is not due there; ``malformed``: the model's
+                tensors are not those of the plan's model.
+        """
+        phase = self._phase(release, round_number)
+        if phase is Phase.ROUNDS or phase is Phase.EVALUATION:
+            shapes = {name: weight.shape for name, weight in self.weights.items()}
+            if {name: weight.shape for name, weight in model.weights.items()} != shapes:
+                raise Refusal("malformed", "the weights are not those of the plan's model")
+        if phase is Phase.ROUNDS:
+            return GradientJob(self, release, model)
+        if phase is Phase.EVALUATION:
+            return EvaluationJob(self, release, model)
+        until = self.plan.schedule.stats_until
+        if phase is Phase.REFRESH:
+            until = self.plan.schedule.train_until
+        return StatisticJob(self, release, model, STATISTICS[release.kind], until)
+
+    def _phase(self, release: PlannedRelease, round_number: int) -> Phase:
+        after = self.plan.rounds + 1
+        due = {
+            GRADIENT: dict.fromkeys(range(1, after), Phase.ROUNDS),
+            EVALUATION: {after: Phase.EVALUATION},
+        }.get(release.kind, {0: Phase.STATISTICS, after: Phase.REFRESH})
+        phase = due.get(round_number)
+        if phase is None or phase not in release.phases:
+            raise Refusal("wrong-round", f"{release.kind} is not due in round {round_number}")
+        return phase
+
+    def _check_dimensions(self, weights: int) -> None:
+        labels = len(self.catalogue)
+        for release in self.plan.releases:
+            if release.kind == GRADIENT:
+                expected = (weights, weights)
+            elif release.kind == EVALUATION:
+                expected = (2, 2)
+            elif release.kind in STATISTICS:
+                kind = STATISTICS[release.kind]
+                expected = (kind.dimension(labels), kind.max_nonzero(labels))
+            else:
+                raise Refusal("unknown-kind", f"this site computes no {release.kind!r}")
+            if (release.dimension, release.max_nonzero) != expected:
+                raise Refusal("plan-mismatch", f"{release.kind} has not the size that it needs")
+
+
+class Job(ABC):
+    """One release that this site was asked for.
+
+    Attributes:
+        users: number of users that the Poisson sample is drawn from.
+    """
+
+    def __init__(self, workplace: Workplace, release: PlannedRelease, model: ModelState) -> None:
+        self.workplace = workplace
+        self.release = release
+        self.model = model
+        self.users = len(workplace.histories)
+
+    def integer_sum(self, rows: Int64, attempt_secret: bytes, slots: int | None) -> Sums:
+        """int64 ``[d]``: the sum of the sampled users' integer vectors.
+
+        Args:
+            rows: users in the sample, ascending.
+            attempt_secret: keys the rounding, with each user's pseudonym.
+            slots: users' worth of work to do in all; None for as many as there are.
+        """
+        total = np.zeros(self.release.dimension, dtype=np.int64)
+        users = self.workplace.histories.users
+        for block, vectors in self.vectors(rows, attempt_secret):
+            keys = rounding_keys(_ATTEMPT + attempt_secret, [users[row] for row in block])
+            total += clip_and_round(
+                vectors,
+                self.release.clip_norm,
+                self.release.scale,
+                self.release.max_nonzero,
+                keys,
+            ).sum(axis=0)
+        return total
+
+    @abstractmethod
+    def vectors(
+        self, rows: Int64, attempt_secret: bytes
+    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
+        """Blocks of users and their real vectors, ``[u, d]``, before any clip."""
+
+    def blocks(self, rows: Int64) -> Iterator[Int64]:
+        """``rows`` in blocks whose vectors fit into memory."""
+        size = max(1, _BLOCK_VALUES // self.release.dimension)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+
+class StatisticJob(Job):
+    """A statistic over users, on events before ``until`` alone."""
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        release: PlannedRelease,
+        model: ModelState,
+        kind: StatisticKind,
+        until: int | None,
+    ) -> None:
+        super().__init__(workplace, release, model)
+        labels = (len(workplace.catalogue),)
+        for name in kind.needs:
+            if name not in model.statistics or model.statistics[name].shape != labels:
+                raise Refusal("malformed", f"{kind.name} needs the released {name}, one per label")
+        self._kind = kind
+        self._until = until
+
+    def vectors(
+        self, rows: Int64, attempt_secret: bytes
+    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
+        place, schedule = self.workplace, self.workplace.plan.schedule
+        first, until = schedule.train_from or 0, self._until or 0
+        times = place.task.prediction_times(first, until - place.task.window_us)
+        for block in self.blocks(rows):
+            histories = place.histories.take(block).before(np.full(len(block), until))
+            yield (
+                block,
+                self._kind.user_vectors(
+                    histories, times, place.task, place.catalogue, self.model.statistics
+                ),
+            )
+
+
+class ModelJob(Job):
+    """A job that runs the model: its weights and statistics are put in place first."""
+
+    def load(self) -> None:
+        """Put the request's weights and statistics in place."""
+        place = self.workplace
+        place.inputs.statistics = self.model.statistics
+        load_weights(place.model, self.model.weights)
+
+
+class GradientJob(ModelJob):
+    """Per-user gradients of the training loss on examples between the plan's times."""
+
+    def integer_sum(self, rows: Int64, attempt_secret: bytes, slots: int | None) -> Sums:
+        self.load()
+        histories, row, at = self._examples(rows, attempt_secret)
+        release = self.release
+        rule = ClipRule(
+            release.clip_norm, release.scale, release.max_nonzero, self.workplace.plan.clipping
+        )
+        keys = rounding_keys(_ATTEMPT + attempt_secret, histories.users)
+        return self.workplace.gradients.integer_sum(histories, row, at, keys, rule)
+
+    def vectors(
+        self, rows: Int64, attempt_secret: bytes
+    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
+        self.load()
+        histories, row, at = self._examples(rows, attempt_secret)
+        for users, vectors in self.workplace.gradients.vectors(histories, row, at):
+            yield rows[users], vectors
+
+    def _examples(self, rows: Int64, attempt_secret: bytes) -> tuple[Histories, Int64, Int64]:
+        """The sampled users' histories, and user and time of each example."""
+        place, schedule = self.workplace, self.workplace.plan.schedule
+        window = place.task.window_us
+        times = place.task.prediction_times(
+            schedule.stats_until or 0, (schedule.train_until or 0) - window
+        )
+        histories = place.histories.take(rows)
+        keys = rounding_keys(_EXAMPLES + attempt_secret, histories.users)
+        eligible = eligible_times(histories, times, window)
+        row, column = choose(eligible, place.plan.examples_per_user, keys)
+        return histories, row, times[column] if len(times) else np.zeros(0, dtype=np.int64)
+
+
+class EvaluationJob(ModelJob):
+    """Each user's (mean NDCG@10 over the validation windows, 1); (0, 0) without a window."""
+
+    def vectors(
+        self, rows: Int64, attempt_secret: bytes
+    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
+        self.load()
+        for start in range(0, len(rows), _SCORED_AT_ONCE):
+            block = rows[start : start + _SCORED_AT_ONCE]
+            yield block, self._scores(self.workplace.histories.take(block))
+
+    @torch.no_grad()
+    def _scores(self, histories: Histories) -> NDArray[np.float64]:
+        place = self.workplace
+        total, windows = np.zeros(len(histories)), np.zeros(len(histories))
+        times = np.asarray(place.plan.schedule.evaluate_at, dtype=np.int64)
+        eligible = eligible_times(histories, times, place.task.window_us)
+        for column, at in enumerate(times):
+            here = np.flatnonzero(eligible[:, column])
+            if not len(here):
+                continue
+            seen, moments = histories.take(here), np.full(len(here), at)
+            coming = label_weights(seen, moments, place.task.window_us, len(place.catalogue))
+            logits = place.model(place.inputs.batch(seen, moments))[:, 0].numpy()
+            total[here] += np.nan_to_num(ndcg(hits(logits, coming > 0)))
+            windows[here] += 1
+        mean = total / np.maximum(windows, 1)
+        return np.stack([mean, (windows > 0).astype(np.float64)], axis=1)

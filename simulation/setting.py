@@ -1,0 +1,103 @@
+"""What every model of one simulation shares: data, times, backbone, and the rows to measure on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from groundswell.client.contributions import SiteData, Workplace
+from groundswell.server.applying import Surroundings
+from groundswell.server.planning import Federation, ModelFacts, make_plan, size
+from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue, load_backbone
+from groundswell.shared.config import Config
+from groundswell.shared.features import LabelSpace
+from groundswell.shared.identity import declared_users
+from groundswell.shared.model import InterestModel, weights_of
+from groundswell.shared.plan import Plan
+from groundswell.shared.sizing import SizedPlan
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.transfer import ModelState
+from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.evaluate import EvaluationSet
+from groundswell.simulation.federation_data import Sites, prepare_sites
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One data set made ready.
+
+    Attributes:
+        encoded: the catalogue's texts through the backbone, computed once for all sites.
+        measured: the rows that models are measured on: test windows, or validation without any.
+    """
+
+    config: Config
+    dataset: Dataset = field(repr=False)
+    sites: Sites = field(repr=False)
+    backbone: Backbone = field(repr=False)
+    encoded: Encoded = field(repr=False)
+    measured: EvaluationSet = field(repr=False)
+
+    @classmethod
+    def build(cls, config: Config, dataset: Dataset, seed: int) -> Setting:
+        """Prepare the sites and encode the catalogue."""
+        sites = prepare_sites(dataset, seed)
+        backbone = load_backbone(config.model.backbone, download=config.model.download)
+        encoded = encode_catalogue(backbone, dataset.catalogue, config.model.layers)
+        times = dataset.times.test if len(dataset.times.test) else dataset.times.validation
+        labels = len(dataset.catalogue)
+        measured = EvaluationSet.build(sites.pooled.histories, times, dataset.task, labels)
+        return cls(config, dataset, sites, backbone, encoded, measured)
+
+    @property
+    def federation(self) -> Federation:
+        """What is public about the sites; each is a merchant of its own here."""
+        return Federation(self.sites.names, sum(self.declared.values()))
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """The declared number of users of each site."""
+        return {
+            name: declared_users(len(site.histories)) for name, site in self.sites.by_name.items()
+        }
+
+    def sized(self, config: Config) -> SizedPlan:
+        """The noise that a configuration needs in this federation."""
+        return size(config, self.federation)
+
+    def plan(self, config: Config, spec: ModelSpec, *, run: str | None = None) -> Plan:
+        """A plan for a variant of the configuration."""
+        facts = ModelFacts(
+            self.backbone.name, self.backbone.hash, spec.to_dict(), self.initial_model(spec)
+        )
+        return make_plan(
+            config,
+            self.federation,
+            self.sized(config),
+            self.dataset.catalogue,
+            self.dataset.task,
+            self.dataset.times,
+            facts,
+            run=run,
+        )
+
+    def initial_model(self, spec: ModelSpec) -> ModelState:
+        """Trainable weights before the first round; they are public constants."""
+        space = LabelSpace.of(self.dataset.catalogue, self.encoded.unit)
+        return ModelState(weights_of(InterestModel(spec, self.backbone, space)), {})
+
+    def site_data(self, name: str) -> SiteData:
+        """One site's data, as its vault holds it."""
+        return SiteData(
+            self.sites.by_name[name], self.dataset.catalogue, self.backbone, self.encoded
+        )
+
+    def pooled_workplace(self, plan: Plan) -> Workplace:
+        """All users in one place under a plan; simulation only."""
+        return Workplace(
+            SiteData(self.sites.pooled, self.dataset.catalogue, self.backbone, self.encoded), plan
+        )
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the coordinator's post-processing uses."""
+        return Surroundings(self.dataset.catalogue, self.encoded.unit)
