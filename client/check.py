@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -246,7 +246,6 @@ def _judge_sites(report: CheckReport, config: Config) -> None:
         report.refused.append(f"{len(report.sites)} sites: a federation has at most {_ROSTER}")
 
 
-def _list(names: object) -> str:
-    assert isinstance(names, Counter | dict | list)
-    shown = [str(name) for name in names]
+def _list(names: Iterable[str]) -> str:
+    shown = sorted(names)
     return ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")

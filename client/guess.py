@@ -206,8 +206,9 @@ def _numeric_text(values: pl.Series) -> bool:
 
 
 def _actions(values: pl.Series) -> dict[str, float]:
-    counts = values.cast(pl.String).drop_nulls().value_counts(sort=True, name="rows")
-    names = [str(name).strip() for name in counts[values.name]]
+    counts = values.cast(pl.String).drop_nulls().value_counts(name="rows")
+    ranked = counts.sort("rows", values.name, descending=[True, False])
+    names = [str(name).strip() for name in ranked[values.name]]
     weights: dict[str, float] = {}
     for name in names:
         parts = {*_words(name), "".join(_words(name))}
