@@ -122,6 +122,7 @@ class Attempt:
     # Set by `share`.
     roster: Roster | None = field(default=None, repr=False)
     channel_secrets: dict[str, bytes] = field(default_factory=dict, repr=False)
+    mask_secrets: dict[str, bytes] = field(default_factory=dict, repr=False)
     shares: Stored[wire.Shares] | None = None
     # Set by `admit`: b and s shares by owner, the own ones included from `share` on.
     received: dict[str, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
@@ -178,7 +179,11 @@ class Attempt:
             )
         )
         others = [name for name in roster.names if name != self.site]
+        # Both kinds of key are tried here: a bad one is refused before anything is charged.
         secrets = {name: agree(self.channel, roster.members[name].channel_key) for name in others}
+        mask_secrets = {
+            name: agree(self.mask_private, roster.members[name].mask_key) for name in others
+        }
         encrypted = []
         for name in others:
             own_share, seed_share = pairs[roster.position(name) - 1]
@@ -196,6 +201,7 @@ class Attempt:
         )
         self.roster = roster
         self.channel_secrets = secrets
+        self.mask_secrets = mask_secrets
         self.received = {self.site: pairs[roster.position(self.site) - 1]}
         self.shares = Stored(fingerprint, shares)
         self.phase = Phase.SHARED
@@ -251,12 +257,7 @@ class Attempt:
         roster = self.known_roster()
         pair_keys = {
             name: pair_key(
-                agree(self.mask_private, roster.members[name].mask_key),
-                self.terms,
-                self.seq,
-                roster.hash,
-                self.site,
-                name,
+                self.mask_secrets[name], self.terms, self.seq, roster.hash, self.site, name
             )
             for name in self.sharers
             if name != self.site
@@ -305,4 +306,5 @@ class Attempt:
         self.unmasked = Stored(fingerprint, reply)
         self.received = {}
         self.channel_secrets = {}
+        self.mask_secrets = {}
         self.phase = Phase.UNMASKED

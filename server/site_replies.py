@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import Message
 
 from groundswell.shared.envelopes import open_signed, verify
 from groundswell.shared.errors import Refusal
 from groundswell.shared.identity import Trust
-from groundswell.shared.masks import UInt64
+from groundswell.shared.masks import UInt64, agree
 from groundswell.shared.roster import Advertisement, Heads, Roster, Terms
 from groundswell.shared.wire import groundswell_pb2 as wire
 
@@ -36,6 +37,7 @@ class SiteReplies:
         self._trust = trust
         self._terms = terms
         self._heads = heads
+        self._probe = X25519PrivateKey.generate()
 
     def advertisements(
         self, replies: Replies, seq: int, revocations: wire.Signed, now: int
@@ -57,6 +59,9 @@ class SiteReplies:
                 if each.site != site:
                     raise Refusal("bad-certificate", f"{site} answered as {each.site}")
                 withdrawn.check_none_revoked([each.certificate])
+                # Every honest site would refuse a roster with such a key.
+                for key in (each.channel_key, each.mask_key):
+                    agree(self._probe, key)
                 self._heads.record(site, each.head)
             except Refusal as error:
                 self.refusals[site] = error.code

@@ -104,6 +104,7 @@ def test_a_forged_certificate_is_refused() -> None:
         (wire.Advertisement(threshold=2), "wrong-threshold"),
         (wire.Advertisement(mask_key=bytes(31)), "bad-key"),
         (wire.Advertisement(channel_key=(1).to_bytes(32, "little")), "bad-key"),
+        (wire.Advertisement(mask_key=(1).to_bytes(32, "little")), "bad-key"),
     ],
 )
 def test_a_site_of_another_run_attempt_plan_or_threshold_is_refused(

@@ -141,3 +141,16 @@ def test_a_site_may_not_enrol_under_a_certificate_of_the_same_name_with_another_
         advertisements=[*(reply.advertised for reply in replies.values()), rival.advertised],
     )
     assert fed.code_of("north", wire.VaultRequest(share=share)) == "duplicate-site"
+
+
+def test_a_site_with_an_unusable_key_is_left_out_by_the_coordinator() -> None:
+    """Else every honest site would refuse the roster, and one liar could stop the federation."""
+    fed = federation()
+    requests = next(attempt := fed.attempt())
+    replies = exchange_with(fed.sites)(requests)
+    body = parse(wire.Advertisement, replies["east"].advertised.body)
+    body.mask_key = (1).to_bytes(32, "little")
+    replies["east"].advertised.CopyFrom(fed.consortium.members["east"].key.seal(body))
+    requests = attempt.send(replies)
+    assert "east" not in requests
+    assert fed.coordinator.refusals == {"east": "bad-key"}
