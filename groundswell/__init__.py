@@ -13,10 +13,11 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "load_model": "groundswell.shared.predict",
+    "AsyncClient": "groundswell.query_client",
     "Client": "groundswell.query_client",
     "simulate": "groundswell.simulation.federation",
 }
-__all__ = ["Client", "__version__", "load_model", "simulate"]
+__all__ = ["AsyncClient", "Client", "__version__", "load_model", "simulate"]
 
 
 def __getattr__(name: str) -> Any:

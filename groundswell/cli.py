@@ -37,7 +37,12 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "predict": ("simulation.predict_cli", "app", "predict", "Score a file of events in batch."),
     "privacy": ("client.privacy_cli", "app", "", "Plan a privacy budget before spending it."),
     "ledger": ("client.ledger_cli", "app", "", "Show and verify what was released and its cost."),
+    "demo": ("simulation.demo_cli", "app", "", "A real federation on this machine: up, down."),
+    "coordinator": ("server.coordinator_cli", "app", "", "The coordinator of a federation."),
+    "site": ("client.site_cli", "app", "", "A data site of a federation."),
     "ca": ("server.ca_cli", "app", "", "The consortium's certificates."),
+    "serve": ("server.serve_cli", "app", "serve", "Answer questions to a model; dashboard."),
+    "query": ("query_cli", "app", "", "Ask a gateway: predict, recommend, explain, trends."),
     "audit": ("simulation.audit_cli", "app", "audit", "Try to catch a wrong privacy claim."),
     "generate": ("simulation.datasets.cli", "app", "generate", "Write a generated marketplace."),
 }

@@ -70,6 +70,7 @@ class ServedModel:
     """A forecaster under a version, with what its training promised.
 
     Attributes:
+        hash: SHA-256 (hex) over its tensors.
         statistics_as_of: the model's population statistics cover events before it (microseconds).
     """
 
@@ -77,6 +78,7 @@ class ServedModel:
     forecaster: Forecaster
     privacy: Privacy
     items: ItemIndex
+    hash: str
     statistics_as_of: int | None = None
 
     @property

@@ -211,7 +211,7 @@ def _players(h: Histories, value: Callable[[Bool], Float64], whole: float) -> Bo
     moved = np.abs(value(~groups) - whole)
     order = np.argsort(-moved, kind="stable")
     kept = groups[np.sort(order[: MAX_PLAYERS - 1])]
-    rest: Bool = ~kept.any(axis=0)
+    rest: Bool = np.asarray(~kept.any(axis=0), dtype=bool)
     return np.concatenate([kept, rest[None, :]])
 
 

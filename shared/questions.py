@@ -160,6 +160,10 @@ class TrendsRequest(Question):
     top: int = Field(default=20, ge=1, le=MAX_TOP)
 
 
+class ModelsRequest(Question):
+    """Which versions can be asked?"""
+
+
 class Tier(Answer):
     """What one tier promises; null where the model was trained without privacy.
 
@@ -339,6 +343,78 @@ class ModelsAnswer(Answer):
     models: tuple[ModelVersion, ...]
 
 
+class Health(Answer):
+    """The gateway is up and its default model is loaded."""
+
+    status: Literal["ok"] = "ok"
+    model_version: str
+
+
+class Budget(Answer):
+    """What a site has spent on one tier, and its cap, both as epsilon at one delta."""
+
+    used: float
+    cap: float
+
+
+class SiteHealth(Answer):
+    """One site as the coordinator sees it.
+
+    Attributes:
+        state: ready, working, absent, refused, finished.
+        ledger_row: highest row of the site's ledger that the coordinator has seen signed.
+        rounds: secure sums in which the site survived.
+        refusals: codes of what the site declined, with counts.
+    """
+
+    name: str
+    state: str
+    ledger_row: int | None = None
+    rounds: int | None = None
+    refusals: dict[str, int] = {}
+    central: Budget | None = None
+    local: Budget | None = None
+
+
+class RoundPoint(Answer):
+    """One round of a learning curve."""
+
+    round: int
+    loss: float | None = None
+    ndcg: float | None = Field(default=None, alias="ndcg@10", serialization_alias="ndcg@10")
+    ndcg_se: float | None = None
+    central_epsilon: float | None = None
+    local_epsilon: float | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+class Comparison(Answer):
+    """How good the model is beside a plain one, on data that it never saw."""
+
+    model: str
+    metric: str
+    value: float
+    sd: float | None = None
+
+
+class FederationAnswer(Answer):
+    """The health of the federation behind the model.
+
+    Attributes:
+        seeded: the noise can be reproduced: a rehearsal, not a release.
+    """
+
+    state: str
+    run: str | None = None
+    private: bool = False
+    seeded: bool = False
+    delta: float | None = None
+    sites: tuple[SiteHealth, ...] = ()
+    rounds: tuple[RoundPoint, ...] = ()
+    quality: tuple[Comparison, ...] = ()
+
+
 class StreamRequest(Question):
     """One event of a session; the answer follows each. The session's memory ends with its TTL."""
 
@@ -365,6 +441,11 @@ def microseconds(moment: datetime) -> int:
 def moment(microseconds_: int) -> datetime:
     """The inverse of ``microseconds``."""
     return _EPOCH + timedelta(microseconds=microseconds_)
+
+
+def utc_now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

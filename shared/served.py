@@ -63,6 +63,7 @@ def serve_folder(
         LoadedForecaster(loaded),
         privacy_of(checkpoint.privacy),
         ItemIndex.of(checkpoint.catalogue),
+        checkpoint.hash,
         checkpoint.statistics_as_of,
     )
 

@@ -1,0 +1,223 @@
+"""The service over gRPC: ``groundswell.query.v1.Query``, with health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from groundswell.server.gateway import messages
+from groundswell.server.gateway.faults import INTERNAL, STATUSES, fault_of, log_broken
+from groundswell.server.gateway.limits import MAX_BODY
+from groundswell.server.gateway.service import QueryService
+from groundswell.server.tokens import Caller, Scope
+from groundswell.shared.errors import GroundswellError
+from groundswell.shared.wire import query_pb2 as wire
+
+_LOG = structlog.get_logger("groundswell.gateway")
+SERVICE = "groundswell.query.v1.Query"
+_HEALTH = "grpc.health.v1.Health"
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_BODY),
+    ("grpc.max_concurrent_streams", 256),
+    ("grpc.max_connection_idle_ms", 600_000),
+    ("grpc.so_reuseport", 0),
+)
+IN_FLIGHT = 32  # requests of one stream that are computed at the same time
+A = TypeVar("A")
+Context = Any  # grpc.aio.ServicerContext, which has no types
+
+
+@dataclass(frozen=True)
+class Security:
+    """Certificate chain and private key, PEM."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+class QueryCalls:
+    """Translates; the service does the rest."""
+
+    def __init__(self, service: QueryService) -> None:
+        self._service = service
+
+    async def predict(
+        self, request: wire.PredictRequest, context: Context, method: str = "PredictInterest"
+    ) -> wire.PredictAnswer:
+        """PredictInterest."""
+
+        async def work(caller: Caller) -> wire.PredictAnswer:
+            question = messages.predict_request(request)
+            answer = await self._service.predict(question, context.time_remaining())
+            return messages.predict_answer(answer)
+
+        return await self._call(method, Scope.PREDICT, context, work)
+
+    async def batch(
+        self, requests: AsyncIterator[wire.PredictRequest], context: Context
+    ) -> AsyncIterator[wire.PredictAnswer]:
+        """PredictBatch: answers in order; at most ``IN_FLIGHT`` requests are read ahead of them."""
+        ahead: asyncio.Queue[asyncio.Task[wire.PredictAnswer] | None] = asyncio.Queue(IN_FLIGHT)
+
+        async def read() -> None:
+            async for request in requests:
+                call = self.predict(request, context, "PredictBatch")
+                await ahead.put(asyncio.create_task(call))
+            await ahead.put(None)
+
+        reading = asyncio.create_task(read())
+        try:
+            while (task := await ahead.get()) is not None:
+                yield await task
+        finally:
+            reading.cancel()
+            while not ahead.empty():
+                left = ahead.get_nowait()
+                if left is not None:
+                    left.cancel()
+
+    async def stream(
+        self, requests: AsyncIterator[wire.StreamRequest], context: Context
+    ) -> AsyncIterator[wire.PredictAnswer]:
+        """StreamInterest: an answer after each event."""
+        async for request in requests:
+
+            async def work(
+                caller: Caller, request: wire.StreamRequest = request
+            ) -> wire.PredictAnswer:
+                question = messages.stream_request(request)
+                answer = await self._service.stream(question, caller, context.time_remaining())
+                return messages.predict_answer(answer)
+
+            yield await self._call("StreamInterest", Scope.PREDICT, context, work)
+
+    async def recommend(
+        self, request: wire.RecommendRequest, context: Context
+    ) -> wire.RecommendAnswer:
+        """Recommend."""
+
+        async def work(caller: Caller) -> wire.RecommendAnswer:
+            question = messages.recommend_request(request)
+            answer = await self._service.recommend(question, context.time_remaining())
+            return messages.to_message(answer, wire.RecommendAnswer)
+
+        return await self._call("Recommend", Scope.RECOMMEND, context, work)
+
+    async def explain(self, request: wire.ExplainRequest, context: Context) -> wire.ExplainAnswer:
+        """Explain."""
+
+        async def work(caller: Caller) -> wire.ExplainAnswer:
+            question = messages.explain_request(request)
+            answer = await self._service.explain(question, context.time_remaining())
+            return messages.to_message(answer, wire.ExplainAnswer)
+
+        return await self._call("Explain", Scope.EXPLAIN, context, work)
+
+    async def trends(self, request: wire.TrendsRequest, context: Context) -> wire.TrendsAnswer:
+        """Trends."""
+
+        async def work(caller: Caller) -> wire.TrendsAnswer:
+            question = messages.trends_request(request)
+            answer = await self._service.trends(question, context.time_remaining())
+            return messages.to_message(answer, wire.TrendsAnswer)
+
+        return await self._call("Trends", Scope.TRENDS, context, work)
+
+    async def models(self, request: wire.ModelsRequest, context: Context) -> wire.ModelsAnswer:
+        """Models."""
+
+        async def work(caller: Caller) -> wire.ModelsAnswer:
+            return messages.to_message(await self._service.list_models(), wire.ModelsAnswer)
+
+        return await self._call("Models", Scope.MODELS, context, work)
+
+    async def _call(
+        self, method: str, scope: Scope, context: Context, work: Callable[[Caller], Awaitable[A]]
+    ) -> A:
+        """Admit the caller, run ``work``, and turn an error into its status."""
+        began = time.monotonic()
+        sent = dict(context.invocation_metadata() or ())
+
+        async def admitted() -> A:
+            return await work(self._service.admit(sent.get("authorization"), scope))
+
+        task = asyncio.ensure_future(admitted())
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()  # where the caller is gone; nothing happens to a task that has ended
+        error = task.exception()
+        status, detail = _status_of(error)
+        name = "OK" if error is None else status
+        seconds = time.monotonic() - began
+        self._service.metrics.request("grpc", method, name, seconds)
+        _LOG.info(
+            "request", protocol="grpc", method=method, status=name, ms=round(seconds * 1000, 1)
+        )
+        if error is not None:
+            await context.abort(grpc.StatusCode[status], detail)
+        return task.result()
+
+    def handler(self) -> Any:
+        """All methods by name."""
+        unary, both = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        methods: dict[str, tuple[Callable[..., Any], Callable[..., Any], type[Message]]] = {
+            "PredictInterest": (unary, self.predict, wire.PredictRequest),
+            "PredictBatch": (both, self.batch, wire.PredictRequest),
+            "StreamInterest": (both, self.stream, wire.StreamRequest),
+            "Recommend": (unary, self.recommend, wire.RecommendRequest),
+            "Explain": (unary, self.explain, wire.ExplainRequest),
+            "Trends": (unary, self.trends, wire.TrendsRequest),
+            "Models": (unary, self.models, wire.ModelsRequest),
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: kind(call, request.FromString, lambda answer: answer.SerializeToString())
+                for name, (kind, call, request) in methods.items()
+            },
+        )
+
+
+def _status_of(error: BaseException | None) -> tuple[str, str]:
+    """gRPC status name and detail."""
+    if isinstance(error, GroundswellError):
+        fault, status = fault_of(error)
+        return status.grpc, f"{fault.code}: {fault.detail}"
+    if error is not None:
+        log_broken(error)
+    return STATUSES[INTERNAL].grpc, "the request failed; the gateway's log says why"
+
+
+async def start(
+    service: QueryService, address: str, security: Security | None = None
+) -> tuple[Any, int]:
+    """Start a ``grpc.aio.Server`` and return it with its port; port 0 lets the system choose.
+
+    Raises:
+        RuntimeError: the address can't be bound.
+    """
+    server = grpc.aio.server(options=OPTIONS)
+    server.add_generic_rpc_handlers((QueryCalls(service).handler(),))
+    checks = import_module("grpc_health.v1.health").aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    for name in ("", SERVICE):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((SERVICE, _HEALTH, reflection.SERVICE_NAME), server)
+    if security is None:
+        port = server.add_insecure_port(address)
+    else:
+        credentials = grpc.ssl_server_credentials([(security.key, security.certificate)])
+        port = server.add_secure_port(address, credentials)
+    await server.start()
+    return server, port
