@@ -10,7 +10,7 @@ is always taken from ``accounting``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.optimize import brentq
@@ -128,6 +128,12 @@ class SizedPlan:
         without = _epsilons(left, self.delta, self.honest)
         return Price(max(0.0, self.eps_c - without.eps_c), max(0.0, self.eps_l - without.eps_l))
 
+    def price_of_all(self, names: Collection[str]) -> Price:
+        """What several kinds together add to the reserved epsilons."""
+        left = [entry for entry in self.kinds if entry.kind not in names]
+        without = _epsilons(left, self.delta, self.honest)
+        return Price(max(0.0, self.eps_c - without.eps_c), max(0.0, self.eps_l - without.eps_l))
+
     def rounds_affordable(self, eps_c: float | None, eps_l: float | None) -> int:
         """Most rounds, with their retries, that fit the caps at these noise multipliers."""
 
@@ -155,8 +161,11 @@ class SizedPlan:
 
 
 def default_n_min(sites: int) -> int:
-    """Least survivors, the site included: max(3, sites - 2) (design section 2)."""
-    return max(3, sites - 2)
+    """Least survivors, the site included: max(3, sites - 2), and no more than there are sites.
+
+    Source: design section 2. With two sites nobody may drop out, and the tiers are equal.
+    """
+    return min(sites, max(3, sites - 2))
 
 
 def default_delta(users: int | None) -> float:

@@ -11,6 +11,7 @@ from groundswell.shared.accounting import central_multiplier, epsilon, reported_
 from groundswell.shared.errors import InputError
 from groundswell.shared.sizing import (
     KindBudget,
+    Price,
     SizedPlan,
     default_budgets,
     default_delta,
@@ -158,6 +159,9 @@ def test_prices_name_what_each_kind_adds() -> None:
     assert prices["pairs"].eps_c > prices["h5"].eps_c > prices["popularity"].eps_c > 0.05
     assert 0 < prices["evaluation"].eps_c < 0.05
     assert all(price.eps_l > price.eps_c for price in prices.values())
+    together = plan.price_of_all({"popularity", "h5", "pairs"})
+    assert together.eps_c > sum(prices[kind].eps_c for kind in ("popularity", "h5", "pairs"))
+    assert plan.price_of_all(prices) == Price(plan.eps_c, plan.eps_l)
 
 
 def test_rounds_affordable_at_the_found_noise_are_those_that_were_sized() -> None:
@@ -190,6 +194,6 @@ def test_impossible_caps_are_refused(eps_c: float | None, eps_l: float | None) -
 
 
 def test_defaults_follow_the_federation() -> None:
-    assert [default_n_min(sites) for sites in (2, 4, 5, 8, 64)] == [3, 3, 3, 6, 62]
+    assert [default_n_min(sites) for sites in (2, 4, 5, 8, 64)] == [2, 3, 3, 6, 62]
     assert default_delta(None) == default_delta(2469) == 1e-6
     assert default_delta(1_000_000) == 1e-7
