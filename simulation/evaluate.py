@@ -9,7 +9,7 @@ and memory does not grow with the number of rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,11 @@ class EvaluationSet:
     def __len__(self) -> int:
         return len(self.row)
 
+    def of_users(self, chosen: Bools) -> EvaluationSet:
+        """The rows of some users (bool ``[U]``); sums by user keep their places."""
+        kept = chosen[self.row]
+        return replace(self, row=self.row[kept], at=self.at[kept])
+
     def chunks(self) -> Iterator[Chunk]:
         """The rows in pieces that fit into memory."""
         size = max(1, min(_MAX_ROWS, _CELLS_AT_ONCE // max(1, self.labels)))
@@ -170,6 +175,31 @@ class Measurement:
     def joined(self, other: Measurement) -> Measurement:
         """Both measurements' slices, as the rows of one model."""
         return Measurement({**self.slices, **other.slices})
+
+
+def merged(parts: Sequence[Measurement]) -> Measurement:
+    """Measurements of disjoint users of one evaluation set as one."""
+    return Measurement(
+        {name: _added([part.slices[name] for part in parts]) for name in parts[0].slices}
+    )
+
+
+def _added(parts: Sequence[SliceSums]) -> SliceSums:
+    total = parts[0]
+    for part in parts[1:]:
+        names = {*total.sums, *part.sums}
+        nothing = np.zeros_like(total.rows)
+        calibration = total.calibration
+        if part.calibration is not None:
+            calibration = (
+                part.calibration if calibration is None else calibration + part.calibration
+            )
+        total = SliceSums(
+            total.rows + part.rows,
+            {k: total.sums.get(k, nothing) + part.sums.get(k, nothing) for k in sorted(names)},
+            calibration,
+        )
+    return total
 
 
 def evaluate(scorer: Scorer, data: EvaluationSet, slices: Sequence[str] = SLICES) -> Measurement:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from groundswell.shared.wire import groundswell_pb2 as wire
 
 Vector = NDArray[np.int64]
 YEAR_SECONDS = 366 * 24 * 3600
+# No site's name begins with a capital letter, so these can't clash with one.
+_CA, _COORDINATOR = "CA", "COORDINATOR"
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,40 @@ class Consortium:
             now: Unix seconds; certificates hold for a year from here.
             declared: declared users of each site, two significant digits; 1000 by default.
         """
-        authority, coordinator = SigningKey.generate(), SigningKey.generate()
+        keys = {name: SigningKey.generate() for name in [_CA, _COORDINATOR, *merchants]}
+        return cls._of(keys, merchants, now, declared)
+
+    @classmethod
+    def kept(
+        cls,
+        folder: Path,
+        merchants: Mapping[str, str],
+        *,
+        now: int,
+        declared: Mapping[str, int] | None = None,
+    ) -> Consortium:
+        """The consortium whose keys lie in a folder; those that are missing are made there."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keys = {}
+        for name in [_CA, _COORDINATOR, *merchants]:
+            path = folder / f"{name}.key"
+            if not path.exists():
+                SigningKey.generate().write(path)
+            keys[name] = SigningKey.read(path)
+        return cls._of(keys, merchants, now, declared)
+
+    @classmethod
+    def _of(
+        cls,
+        keys: Mapping[str, SigningKey],
+        merchants: Mapping[str, str],
+        now: int,
+        declared: Mapping[str, int] | None,
+    ) -> Consortium:
+        authority, coordinator = keys[_CA], keys[_COORDINATOR]
         members = {}
         for serial, (name, merchant) in enumerate(sorted(merchants.items()), start=1):
-            key = SigningKey.generate()
+            key = keys[name]
             users = 1000 if declared is None else declared[name]
             certificate = Certificate(
                 name, merchant, key.public, users, now, now + YEAR_SECONDS, serial

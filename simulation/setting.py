@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from groundswell.client.contributions import SiteData, Workplace
@@ -16,9 +17,11 @@ from groundswell.shared.plan import Plan
 from groundswell.shared.sizing import SizedPlan
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
+from groundswell.simulation.central import train_centrally
 from groundswell.simulation.datasets.dataset import Dataset
-from groundswell.simulation.evaluate import EvaluationSet
+from groundswell.simulation.evaluate import EvaluationSet, Measurement, evaluate, merged
 from groundswell.simulation.federation_data import Sites, prepare_sites
+from groundswell.simulation.scoring import model_scorer
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,19 @@ class Setting:
         return Workplace(
             SiteData(self.sites.pooled, self.dataset.catalogue, self.backbone, self.encoded), plan
         )
+
+    def measure_local_only(
+        self, plan: Plan, seed: int, advanced: Callable[[], None]
+    ) -> Measurement:
+        """Each site's own model, without privacy, on the site's own users."""
+        found = []
+        for number, name in enumerate(self.sites.names):
+            workplace = Workplace(self.site_data(name), plan)
+            state = train_centrally(workplace, plan, self.surroundings, seed)
+            own = self.measured.of_users(self.sites.owner == number)
+            found.append(evaluate(model_scorer(workplace, state), own))
+            advanced()
+        return merged(found)
 
     @property
     def surroundings(self) -> Surroundings:

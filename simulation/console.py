@@ -1,0 +1,182 @@
+"""What ``groundswell simulate`` shows: phases with progress, one line a round, the final table."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from groundswell.simulation.tables import results_table
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from groundswell.server.checkpointing import RoundRecord
+from groundswell.server.schedule import Step, schedule
+from groundswell.shared.accounting import warnings_for
+from groundswell.shared.config_file import LoadedConfig
+from groundswell.shared.errors import AttemptVoid
+from groundswell.shared.plan import GRADIENT, Plan
+from groundswell.shared.results import Results
+from groundswell.shared.sizing import SizedPlan
+from groundswell.simulation.federation import Options, load_dataset
+from groundswell.simulation.models import specification
+from groundswell.simulation.progress import Progress
+from groundswell.simulation.promise import NOT_PRIVATE, REHEARSAL
+from groundswell.simulation.setting import Setting
+
+console = Console(stderr=True)
+_TIERS = {
+    "C": "against whoever sees sums and model; rests on secure aggregation and honest sites",
+    "L": "against the coordinator and all other sites together; rests on the site's code alone",
+}
+
+
+@contextmanager
+def showing(options: Options, stop: threading.Event) -> Iterator[Progress]:
+    """Callbacks that print, for the time of the block."""
+    if not options.private:
+        console.print(f"[bold red]{NOT_PRIVATE}[/]")
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        shown = _Shown(bar, options)
+        yield Progress(
+            phase=shown.phase,
+            advanced=shown.advanced,
+            planned=shown.planned,
+            started=shown.started,
+            closed=shown.closed,
+            void=shown.void,
+            stop=stop.is_set,
+        )
+
+
+class _Shown:
+    """State of the display."""
+
+    def __init__(self, bar: Bar, options: Options) -> None:
+        self._bar = bar
+        self._options = options
+        self._task: TaskID | None = None
+        self._rounds = 0
+        self._began = time.monotonic()
+
+    def phase(self, text: str, steps: int) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(text, total=steps or None)
+        console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {text}")
+
+    def advanced(self) -> None:
+        if self._task is not None:
+            self._bar.advance(self._task)
+
+    def planned(self, plan: Plan, sized: SizedPlan) -> None:
+        self._rounds = plan.rounds
+        if self._options.private:
+            print_plan(plan, sized)
+        self._bar.update(self._task, total=len(schedule(plan))) if self._task else None
+
+    def started(self, step: Step) -> None:
+        if self._task is not None:
+            what = f"round {step.round}" if step.kind == GRADIENT else f"{step.kind} ({step.phase})"
+            self._bar.update(self._task, description=f"secure sum: {what}")
+
+    def closed(self, record: RoundRecord) -> None:
+        self.advanced()
+        console.print(round_line(record, self._rounds, private=self._options.private))
+
+    def void(self, step: Step, error: AttemptVoid) -> None:
+        console.print(f"[yellow]void attempt: {step.kind}: {error}[/]")
+
+
+def round_line(record: RoundRecord, rounds: int, *, private: bool) -> str:
+    """One line of a closed attempt; what was not paid for is "-"."""
+    if record.kind == GRADIENT:
+        name = f"round {record.round:>3}/{rounds}"
+    else:
+        name = f"{record.kind} ({record.phase})"
+    score = "-"
+    if record.ndcg is not None:
+        score = f"{record.ndcg:.3f} +- {record.ndcg_se or 0:.3f}"
+    epsilons = (
+        f"eps_C {record.central_epsilon:5.2f}  eps_L {record.local_epsilon:5.2f}"
+        if private
+        else "[bold red]no privacy[/]"
+    )
+    size = record.bytes / 1e6
+    return (
+        f"{name:<24} loss -  NDCG@10 {score:<15} {epsilons}  "
+        f"{len(record.survivors)} sites  {size:6.1f} MB  {record.seconds:5.1f} s"
+    )
+
+
+def print_plan(plan: Plan, sized: SizedPlan) -> None:
+    """The plan's releases and both epsilons, with what each protects against."""
+    console.print(
+        f"plan {plan.hash().hex()[:12]}: {plan.rounds} rounds, n_min {plan.n_min}, "
+        f"c {plan.colluders}, delta {plan.delta:.0e}; reserved with all retries: "
+        f"eps_C {sized.eps_c:.2f}, eps_L {sized.eps_l:.2f}"
+    )
+    for tier, meaning in _TIERS.items():
+        console.print(f"[dim]  {tier}: {meaning}[/]")
+    for sentence in warnings_for(sized.eps_l, plan.n_min - plan.colluders):
+        console.print(f"[yellow]  {sentence}[/]")
+
+
+def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
+    """The plan and the price of each kind of release."""
+    dataset = load_dataset(loaded)
+    setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
+    plan = setting.plan(loaded.config, specification(loaded.config))
+    sized = setting.sized(loaded.config)
+    print_plan(plan, sized)
+    for release in plan.releases:
+        price = sized.price(release.kind)
+        console.print(
+            f"  {release.kind:<12} {release.count:>3} + {release.retries} retries  "
+            f"sigma_L {release.noise_multiplier:7.3f}  q {release.sampling_rate:.2f}  "
+            f"C {release.clip_norm:g}  d {release.dimension}  "
+            f"costs eps_C {price.eps_c:.3f}, eps_L {price.eps_l:.3f}"
+        )
+
+
+def print_results(results: Results, options: Options) -> None:
+    """The final table, both epsilons, and where things are."""
+    out = Console()
+    out.print(results_table(results))
+    privacy = results.privacy
+    if privacy.private:
+        for tier, figures in (("C", privacy.central), ("L", privacy.local)):
+            out.print(
+                f"eps_{tier} {figures.epsilon:.2f} at delta {privacy.delta:.0e} "
+                f"(a membership test at 1 % false positives finds at most "
+                f"{100 * (figures.tpr_at_1pct_fpr or 0):.1f} %): {_TIERS[tier]}"
+            )
+        for sentence in warnings_for(privacy.local.epsilon or 0.0, 2):
+            out.print(f"[yellow]{sentence}[/]")
+        if privacy.seeded:
+            out.print(f"[bold]{REHEARSAL}[/]")
+    else:
+        out.print(f"[bold red]{NOT_PRIVATE}[/]")
+    out.print(
+        f"{results.seconds:.0f} s, {results.peak_rss_mib:.0f} MiB; "
+        f"report {options.out / 'report.html'}, model {options.out / 'model'}"
+    )

@@ -1,0 +1,321 @@
+"""``groundswell simulate``: a whole federation on this machine, measured against its baselines."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from groundswell.server.checkpointing import RoundRecord
+from groundswell.server.rounds import Outcome, Report, Watch
+from groundswell.shared.config_file import LoadedConfig, load_config
+from groundswell.shared.errors import GroundswellError
+from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
+from groundswell.shared.results import DataSize, Privacy, Results, Round, write_whole
+from groundswell.shared.transfer import ModelState
+from groundswell.simulation import models, summaries
+from groundswell.simulation.baselines import BASELINES
+from groundswell.simulation.baselines.baseline import TrainingData
+from groundswell.simulation.central import train_centrally
+from groundswell.simulation.datasets import complete_journey, own
+from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.evaluate import Measurement, evaluate
+from groundswell.simulation.federated import Federated, run_in_process
+from groundswell.simulation.models import Variant
+from groundswell.simulation.progress import Progress
+from groundswell.simulation.promise import no_privacy, privacy_of
+from groundswell.simulation.saving import save_model
+from groundswell.simulation.scoring import model_scorer
+from groundswell.simulation.setting import Setting
+
+
+class StoppedError(GroundswellError):
+    """The run was asked to stop; what is done is saved and ``--resume`` goes on from there."""
+
+
+class PausedError(GroundswellError):
+    """Too few sites answered; the state is saved."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a simulation is run.
+
+    Attributes:
+        out: folder for everything that the run leaves.
+        seeds: number of seeds; the model of the first one is saved.
+        everything: all rows of the table, not the quick ones alone.
+        private: False under ``--no-privacy``.
+        resume: go on from what ``out`` holds.
+        ray: on Flower's Ray engine instead of in this process.
+        command: the command line, for ``results.json``.
+    """
+
+    out: Path
+    seeds: int = 1
+    everything: bool = False
+    private: bool = True
+    resume: bool = False
+    ray: bool = False
+    command: str = "groundswell.simulate"
+
+
+@dataclass
+class Outcomes:
+    """What the run has found so far.
+
+    Attributes:
+        measured: measurements of each model, one a seed.
+        privacy, records, model: of the model that is saved.
+    """
+
+    measured: dict[str, list[Measurement]] = field(default_factory=dict)
+    privacy: Privacy | None = None
+    records: tuple[RoundRecord, ...] = ()
+    model: ModelState | None = None
+    plan: Plan | None = None
+
+    def add(self, name: str, measurement: Measurement) -> None:
+        """Note one model's measurement for one more seed."""
+        self.measured.setdefault(name, []).append(measurement)
+
+
+def load_dataset(loaded: LoadedConfig, quarantine: Path | None = None) -> Dataset:
+    """The demo data, or the user's own files."""
+    config = loaded.config
+    if config.is_demo:
+        return complete_journey.load(config.sites.number)
+    return own.load(config, quarantine).dataset
+
+
+def simulate(
+    config: LoadedConfig | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Run a federation and write everything that the contract names into ``options.out``.
+
+    Raises:
+        InputError: the configuration or the data can't be used; nothing is written then.
+        StoppedError, PausedError: the state is saved.
+    """
+    loaded = config or load_config()
+    options = options or Options(Path("runs/simulation"))
+    progress = progress or Progress()
+    began = time.monotonic()
+    progress.phase("reading and preparing the data", 0)
+    dataset = load_dataset(loaded, options.out / "quarantine.parquet")
+    setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    found = Outcomes()
+    for number in range(options.seeds):
+        _one_seed(setting, options, progress, found, number)
+    _baselines(setting, options, progress, found)
+    results = Results(
+        command=options.command,
+        data=_size(setting),
+        privacy=found.privacy or no_privacy(dataset.excludes),
+        rows=tuple(r for name, each in found.measured.items() for r in summaries.rows(name, each)),
+        paired=tuple(summaries.paired(found.measured, models.BACKOFF)),
+        rounds=_rounds(found.records, options.private),
+        seconds=time.monotonic() - began,
+        peak_rss_mib=_peak_rss_mib(),
+    )
+    _write(setting, loaded, options, found, results)
+    return results
+
+
+def _one_seed(
+    setting: Setting, options: Options, progress: Progress, found: Outcomes, number: int
+) -> None:
+    """All models that depend on the seed."""
+    seed = setting.config.train.seed + number
+    variants = models.federated_variants(
+        setting.config, everything=options.everything, private=options.private
+    )
+    for variant in variants:
+        saved = number == 0 and variant is variants[0]
+        with _folder(options, saved) as folder:
+            _federated(setting, options, progress, found, variant, seed, folder, saved)
+    plan = setting.plan(setting.config, variants[0].spec, run=_run_id(seed, models.CENTRAL))
+    progress.phase("training the same model in one place", 0)
+    workplace = setting.pooled_workplace(plan)
+    state = train_centrally(workplace, plan, setting.surroundings, seed)
+    found.add(models.CENTRAL, evaluate(model_scorer(workplace, state), setting.measured))
+    if options.everything:
+        progress.phase("training at each site alone", len(setting.sites.names))
+        found.add(models.LOCAL_ONLY, setting.measure_local_only(plan, seed, progress.advanced))
+
+
+def _federated(
+    setting: Setting,
+    options: Options,
+    progress: Progress,
+    found: Outcomes,
+    variant: Variant,
+    seed: int,
+    folder: Path,
+    saved: bool,
+) -> None:
+    plan = setting.plan(variant.config, variant.spec, run=_run_id(seed, variant.name))
+    if saved:
+        progress.planned(plan, setting.sized(variant.config))
+    progress.phase(f"training {variant.name}", 0 if saved else plan.rounds)
+    watch = Watch(
+        started=progress.started if saved else lambda step: None,
+        closed=progress.closed if saved else lambda record: progress.advanced(),
+        void=progress.void,
+        stop=progress.stop,
+    )
+    engine = _engine(options)
+    with engine(
+        setting,
+        plan,
+        folder,
+        seed=seed,
+        noisy=variant.noisy,
+        resume=options.resume and saved,
+        watch=watch,
+    ) as running:
+        _finish(running.report)
+        if saved:
+            _keep(setting, options, found, running, variant)
+        workplace = setting.pooled_workplace(plan)
+        progress.phase(f"measuring {variant.name}", 0)
+        scorer = model_scorer(workplace, running.model)
+        found.add(variant.name, evaluate(scorer, setting.measured))
+
+
+def _engine(options: Options) -> Callable[..., AbstractContextManager[Federated]]:
+    if not options.ray:
+        return run_in_process
+    from groundswell.simulation.ray_engine import run_on_ray  # Ray takes seconds to import
+
+    return run_on_ray
+
+
+def _finish(report: Report) -> None:
+    if report.outcome is Outcome.STOPPED:
+        raise StoppedError("stopped after the attempt in hand; --resume goes on from there")
+    if report.outcome is Outcome.PAUSED:
+        raise PausedError(f"the run is paused: {report.reason}; --resume goes on from there")
+
+
+def _keep(
+    setting: Setting,
+    options: Options,
+    found: Outcomes,
+    running: Federated,
+    variant: Variant,
+) -> None:
+    """Read what the saved model's run leaves, while its ledgers are open."""
+    ledgers = running.ledgers.values()
+    excludes = setting.dataset.excludes
+    found.privacy = (
+        privacy_of(running.plan, ledgers, excludes) if options.private else no_privacy(excludes)
+    )
+    found.records = running.state.records
+    found.model, found.plan = running.model, running.plan
+    heads = {
+        name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
+        for name, ledger in running.ledgers.items()
+    }
+    write_whole(options.out / "heads.json", (json.dumps(heads, indent=1) + "\n").encode())
+
+
+def _baselines(setting: Setting, options: Options, progress: Progress, found: Outcomes) -> None:
+    names = models.ALL_BASELINES if options.everything else models.QUICK_BASELINES
+    progress.phase("fitting and measuring the baselines", len(names))
+    for name in names:
+        # Counting baselines have no randomness: one seed says all.
+        seeds = options.seeds if BASELINES[name].seeded else 1
+        for number in range(seeds):
+            data = TrainingData(
+                setting.sites.pooled.histories,
+                setting.dataset.task,
+                setting.dataset.catalogue,
+                setting.dataset.times,
+                setting.config.train.seed + number,
+            )
+            fitted = BASELINES[name]().fit(data)
+            found.add(name, evaluate(fitted.scores, setting.measured))
+        progress.advanced()
+
+
+def _write(
+    setting: Setting,
+    loaded: LoadedConfig,
+    options: Options,
+    found: Outcomes,
+    results: Results,
+) -> None:
+    from groundswell.simulation.report import write_report  # plots are slow to import
+
+    out = options.out
+    if found.model is None or found.plan is None:
+        raise PausedError("the run has no model")
+    save_model(out / "model", setting, found.plan, found.model, results)
+    write_whole(out / "config.toml", loaded.effective(out).encode())
+    results.write(out / "results.json")
+    write_report(out / "report.html", setting, found.measured, results, out / "model")
+
+
+@contextmanager
+def _folder(options: Options, saved: bool) -> Iterator[Path]:
+    """The run's own folder for the saved model; a temporary one for what is only measured."""
+    if saved:
+        if not options.resume:
+            for name in ("sites", "state", "keys"):
+                shutil.rmtree(options.out / name, ignore_errors=True)
+        yield options.out
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def _run_id(seed: int, name: str) -> str:
+    """A run's name that follows from the seed, so that a simulation can be repeated."""
+    from groundswell.simulation.seeded import SeededRandomness
+
+    return SeededRandomness(seed, "run", name).words(2).tobytes().hex()
+
+
+def _size(setting: Setting) -> DataSize:
+    histories = setting.sites.pooled.histories
+    return DataSize(
+        events=histories.events,
+        users=len(histories),
+        sites=len(setting.sites.names),
+        labels=len(setting.dataset.catalogue),
+    )
+
+
+def _rounds(records: tuple[RoundRecord, ...], private: bool) -> tuple[Round, ...]:
+    """The training rounds; an evaluation's score stands at the last round before it."""
+    scores = [record.ndcg for record in records if record.kind == EVALUATION]
+    rounds = [record for record in records if record.kind == GRADIENT]
+    return tuple(
+        Round(
+            round=record.round,
+            loss=None,
+            ndcg=scores[-1] if scores and record is rounds[-1] else None,
+            central_epsilon=record.central_epsilon if private else None,
+            local_epsilon=record.local_epsilon if private else None,
+            bytes=record.bytes,
+            seconds=record.seconds,
+        )
+        for record in rounds
+    )
+
+
+def _peak_rss_mib() -> float:
+    """Largest resident memory of this process and of any child."""
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(own_peak, children) / 1024

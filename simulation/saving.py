@@ -1,0 +1,98 @@
+"""The trained model as a standard checkpoint, with its model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from groundswell.shared.checkpoint import Checkpoint, model_weights, save
+from groundswell.shared.features import LabelSpace
+from groundswell.shared.model import InterestModel, initialise, load_weights
+from groundswell.shared.plan import Plan
+from groundswell.shared.results import Results
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.transfer import ModelState
+from groundswell.simulation.setting import Setting
+
+
+def save_model(
+    folder: Path, setting: Setting, plan: Plan, state: ModelState, results: Results
+) -> None:
+    """Write the checkpoint; the folder is replaced as a whole."""
+    spec = ModelSpec.from_dict(plan.model)
+    catalogue = setting.dataset.catalogue
+    model = InterestModel(spec, setting.backbone, LabelSpace.of(catalogue, setting.encoded.unit))
+    initialise(model, plan.hash())
+    load_weights(model, state.weights)
+    data = setting.config.data
+    columns = {
+        name: column for name, column in data.columns.model_dump().items() if column is not None
+    }
+    save(
+        folder,
+        Checkpoint(
+            spec=spec,
+            task=setting.dataset.task,
+            catalogue=catalogue,
+            backbone_hash=setting.backbone.hash,
+            weights=model_weights(model),
+            statistics=state.statistics,
+            statistics_as_of=plan.schedule.train_until,
+            columns=columns,
+            timezone=data.timezone or "UTC",
+            privacy=results.privacy.model_dump(mode="json"),
+            card=_card(setting, plan, results),
+        ),
+        setting.backbone,
+    )
+
+
+def _card(setting: Setting, plan: Plan, results: Results) -> str:
+    privacy = results.privacy
+    lines = [
+        "# Model card",
+        "",
+        "A Groundswell model: a probability distribution of a shopper's interest over the",
+        f"{len(setting.dataset.catalogue)} labels of a public catalogue, for the coming",
+        f"{setting.dataset.task.window.days} days.",
+        "",
+        f"- Data: {setting.dataset.name}"
+        + (" (generated)" if setting.dataset.generated else "")
+        + f", {results.data.users} users at {results.data.sites} sites.",
+        f"- Backbone: {setting.backbone.name}, frozen; the adapter is LoRA of rank",
+        f"  {ModelSpec.from_dict(plan.model).rank} on the top layers.",
+        "",
+        "## Privacy",
+        "",
+        "Unit: all of one user's events at one site (add or remove), over the whole run.",
+        "",
+    ]
+    if privacy.private:
+        lines += [
+            "| tier | epsilon | delta | largest true-positive rate of a membership test at 1 % "
+            "false positives |",
+            "|---|---|---|---|",
+            f"| C, central | {privacy.central.epsilon:.2f} | {privacy.delta:.0e} | "
+            f"{privacy.central.tpr_at_1pct_fpr:.3f} |",
+            f"| L, local | {privacy.local.epsilon:.2f} | {privacy.delta:.0e} | "
+            f"{privacy.local.tpr_at_1pct_fpr:.3f} |",
+            "",
+        ]
+    else:
+        lines += ["**No privacy: this model was trained with --no-privacy.**", ""]
+    lines += ["The figures do not cover:", ""]
+    lines += [f"- {each};" for each in privacy.excludes]
+    lines += ["", "## Measured", "", "| model | slice | NDCG@10 |", "|---|---|---|"]
+    for row in results.rows:
+        metric = row.metrics.get("ndcg@10")
+        if metric is not None:
+            lines.append(f"| {row.model} | {row.slice} | {metric.mean:.4f} |")
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "The model forecasts aggregated, habitual demand well and sudden change less well. A user",
+        "without history gets the prior of the catalogue. It must not be used to decide about",
+        "people in matters of credit, insurance, employment or health.",
+        "",
+    ]
+    return "\n".join(lines)
