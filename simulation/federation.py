@@ -30,7 +30,7 @@ from groundswell.simulation.federated import Federated, run_in_process
 from groundswell.simulation.models import Variant
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import no_privacy, privacy_of
-from groundswell.simulation.saving import save_model
+from groundswell.simulation.saving import save_trained
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.setting import Setting
 
@@ -143,7 +143,7 @@ def _one_seed(
         saved = number == 0 and variant is variants[0]
         with _folder(options, saved) as folder:
             _federated(setting, options, progress, found, variant, seed, folder, saved)
-    plan = setting.plan(setting.config, variants[0].spec, run=_run_id(seed, models.CENTRAL))
+    plan = setting.plan(setting.config, variants[0].spec, run=run_id(seed, models.CENTRAL))
     progress.phase("training the same model in one place", 0)
     workplace = setting.pooled_workplace(plan)
     state = train_centrally(workplace, plan, setting.surroundings, seed)
@@ -163,7 +163,7 @@ def _federated(
     folder: Path,
     saved: bool,
 ) -> None:
-    plan = setting.plan(variant.config, variant.spec, run=_run_id(seed, variant.name))
+    plan = setting.plan(variant.config, variant.spec, run=run_id(seed, variant.name))
     if saved:
         progress.planned(plan, setting.sized(variant.config))
     progress.phase(f"training {variant.name}", 0 if saved else plan.rounds)
@@ -260,7 +260,7 @@ def _write(
     out = options.out
     if found.model is None or found.plan is None:
         raise PausedError("the run has no model")
-    save_model(out / "model", setting, found.plan, found.model, results)
+    save_trained(out / "model", setting, found.plan, found.model, results.privacy, results.rows)
     write_whole(out / "config.toml", loaded.effective(out).encode())
     results.write(out / "results.json")
     write_report(out / "report.html", setting, found.measured, results, out / "model")
@@ -279,7 +279,7 @@ def _folder(options: Options, saved: bool) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _run_id(seed: int, name: str) -> str:
+def run_id(seed: int, name: str) -> str:
     """A run's name that follows from the seed, so that a simulation can be repeated."""
     from groundswell.simulation.seeded import SeededRandomness
 

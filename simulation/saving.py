@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from groundswell.shared.checkpoint import Checkpoint, model_weights, save
 from groundswell.shared.features import LabelSpace
 from groundswell.shared.model import InterestModel, initialise, load_weights
 from groundswell.shared.plan import Plan
-from groundswell.shared.results import Results
+from groundswell.shared.results import Privacy, Row
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.setting import Setting
 
 
-def save_model(
-    folder: Path, setting: Setting, plan: Plan, state: ModelState, results: Results
+def save_trained(
+    folder: Path,
+    setting: Setting,
+    plan: Plan,
+    state: ModelState,
+    privacy: Privacy,
+    rows: Sequence[Row] = (),
 ) -> None:
-    """Write the checkpoint; the folder is replaced as a whole."""
+    """Write the checkpoint; the folder is replaced as a whole.
+
+    Args:
+        rows: what was measured, for the model card.
+    """
     spec = ModelSpec.from_dict(plan.model)
     catalogue = setting.dataset.catalogue
     model = InterestModel(spec, setting.backbone, LabelSpace.of(catalogue, setting.encoded.unit))
@@ -39,15 +49,15 @@ def save_model(
             statistics_as_of=plan.schedule.train_until,
             columns=columns,
             timezone=data.timezone or "UTC",
-            privacy=results.privacy.model_dump(mode="json"),
-            card=_card(setting, plan, results),
+            privacy=privacy.model_dump(mode="json"),
+            card=_card(setting, plan, privacy, rows),
         ),
         setting.backbone,
     )
 
 
-def _card(setting: Setting, plan: Plan, results: Results) -> str:
-    privacy = results.privacy
+def _card(setting: Setting, plan: Plan, privacy: Privacy, rows: Sequence[Row]) -> str:
+    users = len(setting.sites.pooled.histories)
     lines = [
         "# Model card",
         "",
@@ -57,7 +67,7 @@ def _card(setting: Setting, plan: Plan, results: Results) -> str:
         "",
         f"- Data: {setting.dataset.name}"
         + (" (generated)" if setting.dataset.generated else "")
-        + f", {results.data.users} users at {results.data.sites} sites.",
+        + f", {users} users at {len(setting.sites.names)} sites.",
         f"- Backbone: {setting.backbone.name}, frozen; the adapter is LoRA of rank",
         f"  {ModelSpec.from_dict(plan.model).rank} on the top layers.",
         "",
@@ -81,8 +91,9 @@ def _card(setting: Setting, plan: Plan, results: Results) -> str:
         lines += ["**No privacy: this model was trained with --no-privacy.**", ""]
     lines += ["The figures do not cover:", ""]
     lines += [f"- {each};" for each in privacy.excludes]
-    lines += ["", "## Measured", "", "| model | slice | NDCG@10 |", "|---|---|---|"]
-    for row in results.rows:
+    if rows:
+        lines += ["", "## Measured", "", "| model | slice | NDCG@10 |", "|---|---|---|"]
+    for row in rows:
         metric = row.metrics.get("ndcg@10")
         if metric is not None:
             lines.append(f"| {row.model} | {row.slice} | {metric.mean:.4f} |")
