@@ -13,8 +13,8 @@ Leaned on, and held by ``tests/contracts/test_flower_internals.py``:
   ``push_task_output``;
 - the Runtime API has ``AcquireTask`` and ``SendTaskHeartbeat``.
 
-Where :func:`fits` says that the installed Flower is another one, the supervisor starts the stock
-programs instead: slower, and as safe, because the relay's user owns nothing worth reading.
+Where ``flower_version.fits`` says that the installed Flower is another one, the supervisor starts
+the stock programs instead: slower, and as safe, since the relay's user owns nothing worth reading.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -49,8 +48,6 @@ from flwr.supernode import start_client_internal
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.runtime import run_clientapp
 
-FLOWER_VERSION = "1.41.0"
-
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 # Flower gives a task up after 60 s without a heartbeat.
 _HEARTBEAT_SECONDS = 15.0
@@ -58,11 +55,6 @@ _UNREACHABLE_SECONDS = 1.0
 _TIMEOUT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
-
-
-def fits() -> bool:
-    """Whether the installed Flower is the one whose internals are known here."""
-    return version("flwr") == FLOWER_VERSION
 
 
 class Pace:

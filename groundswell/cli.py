@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "evaluate": ("simulation.cli", "app", "evaluate", "Rolling-origin cross-validation."),
     "init": ("client.data_cli", "app", "init", "Guess columns, write groundswell.toml."),
     "check": ("client.data_cli", "app", "check", "Say what is wrong with the data."),
-    "predict": ("simulation.predict_cli", "app", "predict", "Score a file of events in batch."),
+    "predict": ("predict_cli", "app", "predict", "Score a file of events in batch."),
     "privacy": ("client.privacy_cli", "app", "", "Plan a privacy budget before spending it."),
     "ledger": ("client.ledger_cli", "app", "", "Show and verify what was released and its cost."),
     "demo": ("simulation.demo_cli", "app", "", "A real federation on this machine: up, down."),
@@ -42,8 +42,11 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "site": ("client.site_cli", "app", "", "A data site of a federation."),
     "ca": ("server.ca_cli", "app", "", "The consortium's certificates."),
     "serve": ("server.serve_cli", "app", "serve", "Answer questions to a model; dashboard."),
+    "model": ("server.model_cli", "app", "", "Model versions: list, promote, roll back, export."),
+    "token": ("server.token_cli", "app", "", "API tokens of the gateway."),
     "query": ("query_cli", "app", "", "Ask a gateway: predict, recommend, explain, trends."),
     "audit": ("simulation.audit_cli", "app", "audit", "Try to catch a wrong privacy claim."),
+    "bench": ("simulation.bench_cli", "app", "", "Measure us and a peer in one run."),
     "generate": ("simulation.datasets.cli", "app", "generate", "Write a generated marketplace."),
 }
 

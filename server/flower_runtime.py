@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.run import Run
 
-FLOWER_VERSION = "1.41.0"
+from groundswell.shared.flower_version import fits
 
 _FASTEST = 0.05
 _SLOWEST = 2.0
@@ -96,7 +95,7 @@ def shorten_object_pulls() -> bool:
     The number of tries rises with it, so that the longest wait stays what it was. Returns whether
     the installed Flower is the one whose internals are known; else nothing is changed.
     """
-    if version("flwr") != FLOWER_VERSION:
+    if not fits():
         return False
     for name in ("pull_objects", "pull_and_inflate_object_from_tree"):
         defaults = vars(inflatable_utils)[name].__kwdefaults__

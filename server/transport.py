@@ -15,9 +15,11 @@ from google.protobuf.message import DecodeError
 
 from groundswell.shared.envelopes import open_signed, parse
 from groundswell.shared.errors import Refusal
-from groundswell.shared.identity import Trust
+from groundswell.shared.identity import Certificate, Trust
 from groundswell.shared.roster import Terms
 from groundswell.shared.wire import groundswell_pb2 as wire
+
+NOT_JOINED = "not-joined"
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class GridTransport:
         self._terms = terms
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
+        self._keys: dict[str, bytes] = {}
         self.refusals: dict[int, str] = {}
         self.bytes = 0
 
@@ -50,6 +53,10 @@ class GridTransport:
         """Sites that have accepted the plan and whose node is connected."""
         connected = set(self._grid.get_node_ids())
         return tuple(sorted(name for name, node in self._nodes.items() if node in connected))
+
+    def public_key(self, site: str) -> bytes | None:
+        """The key in the certificate that a site joined with."""
+        return self._keys.get(site)
 
     def join(self, request: wire.JoinRequest, now: int) -> tuple[str, ...]:
         """Hand the plan to every connected node that has not accepted it yet; returns the sites."""
@@ -60,7 +67,9 @@ class GridTransport:
                 self.refusals[node] = reply.refused.code
                 continue
             try:
-                self._nodes[self._joined(reply.joined, now)] = node
+                certificate = self._joined(reply.joined, now)
+                self._nodes[certificate.name] = node
+                self._keys[certificate.name] = certificate.public_key
                 self.refusals.pop(node, None)
             except Refusal as error:
                 self.refusals[node] = error.code
@@ -71,15 +80,20 @@ class GridTransport:
         names = {self._nodes[name]: name for name in requests if name in self._nodes}
         connected = set(self._grid.get_node_ids())
         asked = {node: requests[name] for node, name in names.items() if node in connected}
-        return {names[node]: reply for node, reply in self._send(asked).items()}
+        replies = {names[node]: reply for node, reply in self._send(asked).items()}
+        for site, reply in replies.items():
+            if reply.WhichOneof("reply") == "refused" and reply.refused.code == NOT_JOINED:
+                # Its vault was started anew: it gets the plan again before the next attempt.
+                del self._nodes[site]
+        return replies
 
-    def _joined(self, signed: wire.Signed, now: int) -> str:
+    def _joined(self, signed: wire.Signed, now: int) -> Certificate:
         claimed = parse(wire.Joined, signed.body)
         certificate = self._trust.certificate(claimed.certificate, now)
         body = open_signed(signed, wire.Joined, certificate.public_key)
         if (body.run, body.plan_hash) != (self._terms.run, self._terms.plan_hash):
             raise Refusal("wrong-run", "the site joined another run or plan")
-        return certificate.name
+        return certificate
 
     def _send(self, requests: Mapping[int, wire.VaultRequest]) -> dict[int, wire.VaultReply]:
         if not requests:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -17,9 +18,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from groundswell.shared.errors import GroundswellError
+from groundswell.shared.errors import GroundswellError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Service:
         ready: tells whether it serves; the next service starts when it does.
         ready_seconds: after which a service that never served is named in the state.
         stop_seconds: between SIGTERM and SIGKILL.
+        user: Unix user to run as, with that user's groups; empty: whoever runs the supervisor.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Service:
     ready: Callable[[], bool] = _always_ready
     ready_seconds: float = 60.0
     stop_seconds: float = 10.0
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,27 @@ class ProcessName:
                 time.sleep(0.05)
 
 
+class _Credentials(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+    cwd: str
+
+
+def _as_user(name: str) -> _Credentials:
+    """Credentials of a Unix user, for ``subprocess.Popen``; none for an empty name."""
+    if not name:
+        return {}
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError as error:
+        raise InputError("user", name, "there is no such user", "make it, or name another") from (
+            error
+        )
+    groups = os.getgrouplist(name, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "cwd": "/"}
+
+
 class _Kept:
     """One service and the process that is it at present."""
 
@@ -112,6 +136,7 @@ class _Kept:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.service.environment},
+                **_as_user(self.service.user),
             )
         self.name = ProcessName.of(self.process.pid)
         self.started = time.monotonic()

@@ -1,0 +1,126 @@
+"""The vault's process: opens everything that a site's folder holds, and serves the two sockets.
+
+Runs without any network: no address is opened and none is connected to.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from groundswell.client import enrolment
+from groundswell.client.contributions import SiteData
+from groundswell.client.ledger import Ledger
+from groundswell.client.site import Site
+from groundswell.client.vault import Identity, Vault
+from groundswell.client.vault_server import serve_relay
+from groundswell.client.vault_telemetry import VaultTelemetry
+from groundswell.shared import armour
+from groundswell.shared.backbone import DEFAULT, Backbone, encode_catalogue, load_backbone
+from groundswell.shared.errors import GroundswellError
+from groundswell.shared.identity import SigningKey
+from groundswell.shared.logs import configure_logging
+from groundswell.shared.plan import Plan
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.wire import groundswell_pb2 as wire
+
+log = logging.getLogger(__name__)
+
+_METRICS_SECONDS = 5.0
+_STOP_SECONDS = 5.0
+
+
+class DeployedVault(Vault):
+    """A vault that keeps the plans it was sent, and counts what it answers.
+
+    Args:
+        site: the folder.
+        identity, ledger, data: as for ``Vault``.
+    """
+
+    def __init__(self, site: Site, identity: Identity, ledger: Ledger, data: SiteData) -> None:
+        policy = site.policy()
+        super().__init__(identity, policy, ledger, data)
+        self._plans = site.folder / "plans"
+        self.telemetry = VaultTelemetry(site.metrics_file, ledger, policy)
+
+    def handle(self, data: bytes) -> bytes:
+        """As ``Vault.handle``."""
+        started = time.monotonic()
+        reply = super().handle(data)
+        request, answer = wire.VaultRequest.FromString(data), wire.VaultReply.FromString(reply)
+        kind = request.WhichOneof("request") or "unknown"
+        code = answer.refused.code if answer.WhichOneof("reply") == "refused" else ""
+        if kind == "join" and code != "bad-plan-signature":
+            self._keep_plan(request.join.plan, code)
+        self.telemetry.answered(kind, code, len(data), len(reply), time.monotonic() - started)
+        return reply
+
+    def _keep_plan(self, data: bytes, code: str) -> None:
+        """So that the operator can look at a plan, also at one that was refused."""
+        if code in ("malformed-plan", "malformed"):
+            return
+        name = Plan.parse(data).hash().hex()
+        path = self._plans / f"{name}.json"
+        if not path.exists():
+            path.write_bytes(data)
+
+
+def site_backbone(site: Site) -> Backbone:
+    """The site's language model: its folder, or the packaged one."""
+    return load_backbone(site.settings.backbone or DEFAULT)
+
+
+def open_vault(site: Site) -> tuple[DeployedVault, Ledger]:
+    """Assemble the vault from the folder.
+
+    Raises:
+        InputError: a part is missing; the message says which command makes it.
+        LedgerError: the ledger is damaged or gone.
+    """
+    key = SigningKey.read(site.keys / enrolment.KEY_FILE)
+    certificate = armour.read_signed(site.keys / enrolment.CERTIFICATE_FILE, armour.CERTIFICATE)
+    catalogue, backbone = site.catalogue(), site_backbone(site)
+    # Texts are encoded once, before the first plan comes: a plan is answered at once then.
+    encoded = encode_catalogue(
+        backbone, catalogue, ModelSpec.from_dict(site.proposal().model).layers
+    )
+    data = SiteData(site.store().load(), catalogue, backbone, encoded)
+    ledger = Ledger.open(site.ledger_file, key, site.policy())
+    return DeployedVault(site, Identity(key, certificate, site.trust), ledger, data), ledger
+
+
+def main(arguments: list[str]) -> int:
+    """``DIR``: serve until ended; returns the exit code."""
+    (folder,) = arguments
+    configure_logging("vault")
+    # One thread: rounds of several sites on one machine don't fight for its cores, and the time of
+    # a reply is the plan's, not the machine's.
+    torch.set_num_threads(1)
+    site = Site.open(Path(folder))
+    try:
+        vault, ledger = open_vault(site)
+    except GroundswellError as error:
+        log.error("the vault can't open: %s", error)
+        return 1
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    group = site.settings.relay_user or None
+    server = serve_relay(vault, site.relay_socket, group)
+    log.info("%s serves", vault.name)
+    while not stop.wait(_METRICS_SECONDS):
+        vault.telemetry.write()
+    server.stop(_STOP_SECONDS).wait()
+    ledger.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""The model of a finished run on disk, with what it promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groundswell.server.checkpointing import RunState
+from groundswell.server.coordinator_planning import Workshop
+from groundswell.server.spending import epsilons, reserved
+from groundswell.shared import checkpoint
+from groundswell.shared.accounting import central_multiplier, tpr_bound
+from groundswell.shared.checkpoint import Checkpoint, model_weights
+from groundswell.shared.inputs import task_from
+from groundswell.shared.model import initialise, load_weights
+from groundswell.shared.plan import GRADIENT, Plan
+from groundswell.shared.spec import ModelSpec
+
+
+def write(
+    folder: Path, workshop: Workshop, plan: Plan, state: RunState, start: Checkpoint | None
+) -> Checkpoint:
+    """Write the checkpoint of a run.
+
+    Args:
+        start: the released model that a run without rounds refreshes; its weights stay.
+    """
+    statistics = {name: np.asarray(value) for name, value in state.model.statistics.items()}
+    if plan.rounds == 0 and start is not None:
+        written = replace(
+            start,
+            statistics={**start.statistics, **statistics},
+            statistics_as_of=plan.schedule.train_until,
+            privacy=privacy_of(plan, state),
+        )
+    else:
+        spec = ModelSpec.from_dict(plan.model)
+        model = workshop.model(spec)
+        initialise(model, plan.hash())
+        load_weights(model, state.model.weights)
+        written = Checkpoint(
+            spec,
+            task_from(workshop.config),
+            workshop.catalogue,
+            plan.backbone_hash,
+            model_weights(model),
+            statistics,
+            plan.schedule.train_until,
+            privacy=privacy_of(plan, state),
+            card=_card(plan, state),
+        )
+    checkpoint.save(folder, written, workshop.backbone)
+    return written
+
+
+def privacy_of(plan: Plan, state: RunState) -> dict[str, Any]:
+    """The privacy object of manifests and results, for a deployed run."""
+    spent, whole = epsilons(plan, state.spent), reserved(plan)
+    release = plan.release(GRADIENT) or plan.releases[0]
+    honest = plan.n_min - plan.colluders
+    central_sigma = central_multiplier(release.noise_multiplier, honest, release.scale)
+    return {
+        "private": True,
+        "seeded": False,
+        "delta": plan.delta,
+        "central": {
+            "epsilon": spent.central,
+            "reserved_epsilon": whole.central,
+            "noise_multiplier": central_sigma,
+            "tpr_at_1pct_fpr": tpr_bound(spent.central, plan.delta),
+        },
+        "local": {
+            "epsilon": spent.local,
+            "reserved_epsilon": whole.local,
+            "noise_multiplier": release.noise_multiplier,
+            "tpr_at_1pct_fpr": tpr_bound(spent.local, plan.delta),
+        },
+        "excludes": ["earlier runs of the same sites: see each site's ledger"],
+    }
+
+
+def _card(plan: Plan, state: RunState) -> str:
+    spent = epsilons(plan, state.spent)
+    rounds = sum(record.kind == GRADIENT for record in state.records)
+    left_out = f"Left out: {', '.join(state.left_out)}.\n" if state.left_out else ""
+    return (
+        f"# Groundswell model of run {plan.run}\n\n"
+        f"Trained in {rounds} rounds over data sites that kept their events.\n\n"
+        "The protected unit is all of one user's events at one site. At delta "
+        f"{plan.delta:g} this run spent epsilon {spent.central:.3f} against whoever sees "
+        f"aggregates and model with {plan.colluders} colluding merchants, and "
+        f"{spent.local:.3f} against the coordinator and all other sites together.\n"
+        f"{left_out}"
+    )

@@ -1,0 +1,224 @@
+"""The dress rehearsal: a coordinator and data sites as real processes on this machine.
+
+Everything is done as its operators would: a CA, an invitation, requests, approvals, imports, and
+then the services. Only the data are those of the demo, and all hosts are loopback.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from groundswell.client import enrolment
+from groundswell.client.ledger import Ledger
+from groundswell.client.ledger_file import read_records
+from groundswell.client.ledger_rows import Closed, Reserved, check
+from groundswell.client.policy import SitePolicy
+from groundswell.client.site import DATA_FILE, Site, SiteSettings
+from groundswell.client.site_data import import_events
+from groundswell.client.site_running import start_in_background, wait_until_up
+from groundswell.server import coordinator_running as running
+from groundswell.server import run_folder
+from groundswell.server.ca import LIST_FILE, PUBLIC_FILE, Authority
+from groundswell.server.coordinator import Coordinator, settings_text
+from groundswell.server.coordinator_planning import Workshop, invitation
+from groundswell.shared.errors import GroundswellError, InputError
+from groundswell.shared.identity import SigningKey
+from groundswell.shared.invitation import Invitation
+from groundswell.shared.plan import GRADIENT
+from groundswell.shared.supervision import stop_supervisor
+from groundswell.simulation.datasets import complete_journey
+from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.processes import free_port
+
+SITES = 4
+ROUNDS = 2
+_MARK = "demo.toml"
+_DAYS = 30
+# A second training is within the sites' budget, for whoever plays on.
+_RUNS = 2
+
+_TASK = """\
+[task]
+day_offset = "5h"
+
+[train]
+rounds = {rounds}
+evaluations = 0
+"""
+_DATA = """\
+[data]
+events = "{file}"
+columns = {{user = "user", time = "time", action = "action", item = "item", value = "value"}}
+"""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DemoFederation:
+    """A federation under one folder.
+
+    Attributes:
+        folder: holds ``ca``, ``coordinator`` and ``sites/NAME``.
+    """
+
+    folder: Path
+
+    @property
+    def coordinator(self) -> Coordinator:
+        return Coordinator(self.folder / "coordinator")
+
+    @property
+    def sites(self) -> list[Site]:
+        """All sites, by name."""
+        return [Site.open(path.parent) for path in sorted(self.folder.glob("sites/*/site.toml"))]
+
+    @classmethod
+    def build(
+        cls, folder: Path, tell: Tell, *, sites: int = SITES, rounds: int = ROUNDS
+    ) -> DemoFederation:
+        """Found a federation; an earlier demo in the folder is stopped and removed.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
+        if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+            raise InputError("--dir", str(folder), "holds no demo", "name another folder")
+        demo = cls(folder.absolute())
+        demo.down()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / _MARK).write_text(f"sites = {sites}\nrounds = {rounds}\n")
+        dataset = complete_journey.load(sites)
+        tell(f"data of {len(dataset.sites)} sites, {len(dataset.catalogue)} labels")
+        authority = Authority.create(demo.folder / "ca", now=int(time.time()) - 60, days=_DAYS)
+        coordinator = demo._found(dataset, rounds)
+        workshop = Workshop.open(coordinator)
+        file = demo.folder / "invitation.json"
+        invitation(coordinator, workshop).write(file)
+        for name in sorted(dataset.sites):
+            demo._enrol(name, dataset, Invitation.read(file), authority)
+            tell(f"{name}: enrolled, imported")
+        return demo
+
+    def _found(self, dataset: Dataset, rounds: int) -> Coordinator:
+        port = free_port()
+        settings = settings_text(
+            address=f"127.0.0.1:{port}",
+            listen=f"127.0.0.1:{port}",
+            revocations=self.folder / "ca" / LIST_FILE,
+            superlink_port=free_port(),
+            metrics_port=free_port(),
+            sites=len(dataset.sites),
+            users=sum(frame["user"].n_unique() for frame in dataset.sites.values()),
+            data_from="2017-01-01",
+            data_until="2017-12-31",
+            phase_seconds=120.0,
+            join_seconds=240.0,
+        )
+        coordinator = Coordinator.create(
+            self.folder / "coordinator",
+            settings=settings,
+            task=_TASK.format(rounds=rounds),
+            authority=self.folder / "ca" / PUBLIC_FILE,
+        )
+        coordinator.add_catalogue(dataset.catalogue)
+        return coordinator
+
+    def _enrol(
+        self, name: str, dataset: Dataset, invited: Invitation, authority: Authority
+    ) -> None:
+        frame = dataset.sites[name]
+        file = self.folder / "data" / f"{name}.parquet"
+        file.parent.mkdir(exist_ok=True)
+        frame.write_parquet(file)
+        settings = SiteSettings(
+            name=name,
+            merchant=name,
+            users=frame["user"].n_unique(),
+            address=invited.address,
+            runtime_port=free_port(),
+            metrics_port=free_port(),
+        )
+        policy = SitePolicy.for_plan(invited.proposal(), runs=_RUNS)
+        site = Site.create(self.folder / "sites" / name, settings, invited, policy)
+        (site.folder / DATA_FILE).write_text(_DATA.format(file=file))
+        asked = enrolment.request(site.keys, name=name, merchant=name, users=settings.users)
+        now = int(time.time())
+        _, certificate = authority.approve(asked.path, asked.fingerprint, now=now - 60, days=_DAYS)
+        enrolment.accept_certificate(site.keys, certificate, site.trust, now)
+        key = SigningKey.read(site.keys / enrolment.KEY_FILE)
+        Ledger.create(site.ledger_file, key, name, site.policy()).close()
+        self.coordinator.admit(certificate, site.relay_keys / "node.public")
+        import_events(site)
+
+    # --- running --------------------------------------------------------------------------------
+
+    def up(self, tell: Tell) -> None:
+        """Start the coordinator, then all sites at once, and wait until all of them serve.
+
+        Raises:
+            GroundswellError: something did not start.
+        """
+        running.detach(self.coordinator)
+        tell(f"coordinator up at {self.coordinator.settings.address}")
+        started = [(site, start_in_background(site)) for site in self.sites]
+        for site, process in started:
+            wait_until_up(site, process)
+        tell(f"{len(started)} sites up")
+
+    def train(self, tell: Tell, *, resume: bool = False) -> run_folder.RunStatus:
+        """One run, or the rest of the newest; returns how it ended."""
+        coordinator = self.coordinator
+        run = (
+            running.newest_run(coordinator) if resume else running.new_run(coordinator, None, None)
+        )
+        running.launch(coordinator, run)
+        return running.follow(run, tell)
+
+    def closed_rounds(self) -> dict[str, int]:
+        """Training rounds that each site's own ledger holds as closed."""
+        found = {}
+        for site in self.sites:
+            key = SigningKey.read(site.keys / enrolment.KEY_FILE)
+            checked = check(read_records(site.ledger_file), key.public)
+            rows = [row for _, row in checked.rows]
+            rounds = {row.seq for row in rows if isinstance(row, Reserved) and row.kind == GRADIENT}
+            found[site.settings.name] = len(
+                {row.seq for row in rows if isinstance(row, Closed)} & rounds
+            )
+        return found
+
+    def down(self) -> None:
+        """Stop everything; what does not run is left alone."""
+        for site in self.sites:
+            stop_supervisor(site.state_file)
+        if (self.folder / "coordinator" / "coordinator.toml").exists():
+            stop_supervisor(self.coordinator.state_file)
+
+
+def up(folder: Path, tell: Tell) -> None:
+    """Found, start and train; return when two rounds are closed at every site.
+
+    Raises:
+        GroundswellError: why that did not come to be.
+    """
+    demo = DemoFederation.build(folder, tell)
+    demo.up(tell)
+    status = demo.train(tell)
+    closed = demo.closed_rounds()
+    if status.state != run_folder.FINISHED or min(closed.values()) < ROUNDS:
+        rounds = ", ".join(f"{name} {count}" for name, count in closed.items())
+        raise GroundswellError(
+            f"the run is {status.state} ({status.reason or 'no reason given'}); rounds closed at "
+            f"the sites: {rounds}; logs under {folder}"
+        )
+    tell(f"two secure rounds are closed at every site; model in {_model(demo)}")
+
+
+def _model(demo: DemoFederation) -> Path:
+    return running.newest_run(demo.coordinator).model_folder
