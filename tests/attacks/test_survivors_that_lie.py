@@ -272,3 +272,16 @@ def test_an_attempt_that_skips_ahead_is_refused() -> None:
         each.confirm.next_seq = 10**6
 
     assert fed.code_of("north", changed(requests["north"], skip)) == "stale-seq"
+
+
+def test_a_survivor_that_never_shared_its_secrets_is_refused() -> None:
+    """A site in R but not in U2: nothing of it stands in the sum, and it may not count."""
+    fed = federation()
+    attempt, requests = fed.until(1)
+    replies = exchange_with(fed.sites)(requests)
+    del replies["zenith"]
+    requests = attempt.send(replies)
+    requests = attempt.send(exchange_with(fed.sites)(requests))
+    request = changed(requests["north"], lambda each: each.confirm.survivors.append("zenith"))
+    assert fed.code_of("north", request) == "not-in-roster"
+    assert fed.code_of("north", requests["north"]) == ""
