@@ -1,0 +1,88 @@
+"""The table that ``groundswell simulate`` ends with."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from groundswell.shared.results import Metric, Results, Row
+from groundswell.simulation.standings import (
+    HONEST_BASELINE,
+    METRIC_NAMES,
+    NDCG,
+    RECALL,
+    best_private,
+    leads,
+    main_metric,
+    ranked,
+    sentences,
+    slices,
+)
+
+NOT_MEASURED = "-"
+_BEST, _HONEST = "*", "="
+
+
+def results_table(results: Results) -> RenderableType:
+    """All models on all slices, the best first, and where a baseline is ahead, in words.
+
+    It fits into 80 columns unless a model's name is longer than the contract's. Rows are marked by
+    signs as well as by colours: colours are lost outside a terminal.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    table.add_column("")
+    table.add_column("model", no_wrap=True)
+    for heading in ("NDCG@10", "Recall@10", f"against {HONEST_BASELINE}"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for slice_name in slices(results):
+        _add_slice(table, results, slice_name)
+    legend = (
+        f"{_BEST} best private model   {_HONEST} {HONEST_BASELINE}, the honest baseline "
+        f"(own and overall frequency, both tuned)\n"
+        "± standard deviation; of a difference, the paired standard error over users"
+    )
+    said = [Text(each) for each in sentences(results, leads(results))]
+    return Group(table, Text(legend, style="dim"), *said)
+
+
+def _add_slice(table: Table, results: Results, slice_name: str) -> None:
+    metric = main_metric(slice_name)
+    rows = ranked(results, slice_name)
+    measured = [found.n for row in rows if (found := row.metrics.get(metric)) is not None]
+    count = f" ({max(measured):,} rows)" if measured else ""
+    # The held-out labels are judged by another recall than the column's heading says.
+    recall = "" if metric == NDCG else METRIC_NAMES[metric]
+    table.add_section()
+    title = Text(f"{slice_name}{count}", style="bold")
+    table.add_row("", title, "", Text(recall, style="bold"), "")
+    best = best_private(results, slice_name)
+    for row in rows:
+        mark, style = "", ""
+        if row.model == best:
+            mark, style = _BEST, "bold green"
+        elif row.model == HONEST_BASELINE:
+            mark, style = _HONEST, "yellow"
+        table.add_row(mark, row.model, *_figures(results, row, metric), style=style)
+
+
+def _figures(results: Results, row: Row, metric: str) -> tuple[str, str, str]:
+    """NDCG, recall and the difference of the slice's own metric to the honest baseline."""
+    ndcg = _figure(row.metrics.get(NDCG))
+    recall = _figure(row.metrics.get(RECALL if metric == NDCG else metric))
+    paired = results.difference(row.model, row.slice, metric, HONEST_BASELINE)
+    if paired is None:
+        return ndcg, recall, NOT_MEASURED
+    return ndcg, recall, signed(paired.difference, paired.se)
+
+
+def _figure(metric: Metric | None) -> str:
+    if metric is None:
+        return NOT_MEASURED
+    return f"{metric.mean:.4f}" if metric.sd is None else f"{metric.mean:.4f} ± {metric.sd:.4f}"
+
+
+def signed(difference: float, se: float | None) -> str:
+    """``+0.0002 ± 0.0010``."""
+    return f"{difference:+.4f}" if se is None else f"{difference:+.4f} ± {se:.4f}"
