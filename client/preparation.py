@@ -93,8 +93,10 @@ class Preparation:
             self._divide(spill)
             for part in spill.read():
                 yield from self._prepare(part, rejects)
-            if not self.report.integrate.kept:
-                raise self._nothing_left()
+        # Outside the block, so that the quarantine file that tells the reasons is there.
+        self.report.integrate.rows = self.report.clean.kept
+        if not self.report.integrate.kept:
+            raise self._nothing_left()
 
     def _parts(self) -> int:
         rows = sum(opened.rows_hint() for _, opened in self._opened)
@@ -110,8 +112,8 @@ class Preparation:
                 labelled = labelled.with_columns(pl.lit(self._site).alias("site"))
             for batch in _batches(labelled, opened):
                 if table.timezone is None:
-                    timed = batch.filter(pl.col("time").is_not_null())
-                    zoned.update(timed[ZONED].unique().to_list())
+                    timed = pl.col(ZONED).filter(pl.col("time").is_not_null())
+                    zoned.update(batch.select(timed.unique()).to_series())
                 if len(zoned) > 1:
                     raise InputError(
                         "[data].timezone",
@@ -126,20 +128,21 @@ class Preparation:
         report, sources = self.report, self.report.sources
         rows = clean_rows(part.lazy(), self._rules).collect(engine=_ENGINE)
         report.clean.changed["scrubbed"] += int(rows[SCRUBBED].sum())
-        kept = rejects.keep(rows, report.clean, sources).drop(SCRUBBED, RAW_TIME, RAW_VALUE, REASON)
-        history = clean_histories(ordered(kept.lazy()), self._rules).collect(engine=_ENGINE)
-        kept = rejects.keep(history, report.clean, sources).drop(REASON)
-        report.integrate.rows += len(kept)
+        lazy = rejects.keep(rows, report.clean, sources).drop(SCRUBBED, RAW_TIME, RAW_VALUE, REASON)
+        rows = clean_histories(ordered(lazy), self._rules).collect(engine=_ENGINE)
+        lazy = rejects.keep(rows, report.clean, sources).drop(REASON)
         if self._index is not None:
-            resolved = integrate(kept.lazy(), self._index).collect(engine=_ENGINE)
-            kept = rejects.keep(resolved, report.integrate, sources).drop(REASON)
+            rows = integrate(lazy, self._index).collect(engine=_ENGINE)
+            lazy = rejects.keep(rows, report.integrate, sources)
+        columns = (*COLUMNS, *(["label_index"] if self._index else []))
+        kept = lazy.select(columns).collect(engine=_ENGINE)
         if kept.is_empty():
             return
         report.users += kept["user"].n_unique()
         span = kept.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
         report.first = min(filter(None, (report.first, span[0])))
         report.last = max(filter(None, (report.last, span[1])))
-        yield kept.select(*COLUMNS, *(["label_index"] if self._index else []))
+        yield kept
 
     def _nothing_left(self) -> InputError:
         counts = self.report.clean.rejected + self.report.integrate.rejected

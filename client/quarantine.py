@@ -25,18 +25,18 @@ class Quarantine:
         self._folder = folder
         self.files: list[Path] = []
 
-    def keep(self, rows: pl.DataFrame, step: StepReport, sources: tuple[str, ...]) -> pl.DataFrame:
-        """The rows without a reason; the others are counted in the step and written down."""
+    def keep(self, rows: pl.DataFrame, step: StepReport, sources: tuple[str, ...]) -> pl.LazyFrame:
+        """The rows without a reason, lazily; the others are counted and written down."""
         rejected = rows.filter(pl.col(REASON).is_not_null())
         if rejected.is_empty():
-            return rows
+            return rows.lazy()
         for reason, count in rejected[REASON].value_counts().iter_rows():
             step.rejected[reason] += count
         if self._folder is not None:
             path = self._folder / f"{len(self.files):06d}.parquet"
             _report_rows(rejected, step.name, sources).write_parquet(path)
             self.files.append(path)
-        return rows.filter(pl.col(REASON).is_null())
+        return rows.lazy().filter(pl.col(REASON).is_null())
 
 
 def _report_rows(rejected: pl.DataFrame, step: str, sources: tuple[str, ...]) -> pl.DataFrame:
@@ -54,7 +54,7 @@ def _report_rows(rejected: pl.DataFrame, step: str, sources: tuple[str, ...]) ->
 
 @contextmanager
 def open_quarantine(path: Path | None) -> Iterator[Quarantine]:
-    """Rejected rows appear in ``path`` when the block ends without an error or with none left."""
+    """Rejected rows appear in ``path`` when the block ends without an error."""
     if path is None:
         yield Quarantine(None)
         return

@@ -137,6 +137,12 @@ class Store:
             [users for users, _ in frames], [events for _, events in frames], manifest.labels
         )
 
+    def partitions(self) -> Iterator[pl.DataFrame]:
+        """The annotated events (columns ``ANNOTATED``), a partition at a time."""
+        generation = self._generation()
+        for number in range(self._manifest(generation).partitions):
+            yield read_partition(generation / _part(number), self._key, generation.name)
+
     def forgotten(self) -> frozenset[str]:
         """Pseudonyms that an import leaves out."""
         path = self.folder / _FORGOTTEN

@@ -258,3 +258,10 @@ def test_an_import_without_rejects_removes_an_old_quarantine(tmp_path: Path) -> 
     run(tmp_path, write(tmp_path, *MIXED))
     run(tmp_path, write(tmp_path, {}))
     assert not (tmp_path / "quarantine.parquet").exists()
+
+
+def test_the_quarantine_tells_why_no_row_is_left(tmp_path: Path) -> None:
+    source = write(tmp_path, {"who": None}, {"amount": -1.0})
+    with pytest.raises(InputError, match="see the quarantine file"):
+        run(tmp_path, source)
+    assert len(pl.read_parquet(tmp_path / "quarantine.parquet")) == 2
