@@ -51,8 +51,8 @@ class UserDays:
     def dense(self, values: Float64, rows: int, labels: int) -> Float64:
         """Sums of values by row and label, float64 ``[rows, labels]``."""
         cell = self.row * labels + self.label
-        sums: Float64 = np.bincount(cell, weights=values, minlength=rows * labels)
-        return sums.reshape(rows, labels)
+        sums = np.bincount(cell, weights=values, minlength=rows * labels)
+        return sums.astype(np.float64).reshape(rows, labels)
 
 
 @dataclass(frozen=True)

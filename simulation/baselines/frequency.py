@@ -37,6 +37,14 @@ class PopularityBaseline:
         return Forecast(scores, share(scores))
 
 
+def popularity() -> PopularityBaseline:
+    return PopularityBaseline()
+
+
+def recent_popularity() -> PopularityBaseline:
+    return PopularityBaseline(RECENT_DAYS)
+
+
 class PersonalFrequency:
     """The user's own days with the label, each worth half after a half-life that is tuned.
 
