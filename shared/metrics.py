@@ -20,6 +20,7 @@ Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
 CALIBRATION_BINS = 15
+EQUAL_WIDTH = np.arange(CALIBRATION_BINS + 1, dtype=np.float64) / CALIBRATION_BINS
 LEAST_PROBABILITY = 1e-12  # keeps the loss of a wrong certainty finite
 
 _PAIRS_AT_ONCE = 4_000_000  # comparisons in memory at a time, 16 MB
@@ -135,14 +136,14 @@ def softmax(scores: Floats) -> Float64:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sums over row-label pairs in bins of equal width of the predicted probability.
+    """Sums over row-label pairs in bins of the predicted probability.
 
     Sums of two sets of pairs add up to those of their union, so they can be taken in pieces.
 
     Attributes:
-        pairs: float64 ``[..., 15]``, number of pairs in each bin.
-        predicted: float64 ``[..., 15]``, sum of predicted probabilities.
-        actual: float64 ``[..., 15]``, sum of the normalised targets.
+        pairs: float64 ``[..., bins]``, number of pairs in each bin.
+        predicted: float64 ``[..., bins]``, sum of predicted probabilities.
+        actual: float64 ``[..., bins]``, sum of the normalised targets.
     """
 
     pairs: Float64
@@ -171,8 +172,10 @@ def calibration(
     group: Int64,
     groups: int,
     candidates: Bools | None = None,
+    *,
+    edges: Float64 = EQUAL_WIDTH,
 ) -> Calibration:
-    """Calibration sums by group of rows; arrays are ``[groups, 15]``.
+    """Calibration sums by group of rows; arrays are ``[groups, bins]``.
 
     Args:
         probabilities: ``[B, L]``; normalised over the candidates here, like the targets.
@@ -180,6 +183,7 @@ def calibration(
         group: int64 ``[B]``, the group of each row (its user).
         groups: number of groups.
         candidates: bool ``[B, L]``, None for all; rows without a target among them don't count.
+        edges: float64 ``[bins + 1]``, ascending; what lies outside falls into the outer bins.
     """
     probability = share(probabilities, candidates)
     target = share(targets, candidates)
@@ -188,13 +192,12 @@ def calibration(
         counted = counted & candidates
     row, label = np.nonzero(counted)
     p, y = probability[row, label], target[row, label]
-    bins = np.minimum((p * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    cell = group[row] * CALIBRATION_BINS + bins
-    shape = (groups, CALIBRATION_BINS)
+    bins = len(edges) - 1
+    cell = group[row] * bins + np.searchsorted(edges[1:-1], p, side="right")
 
     def sums(weights: Float64 | None) -> Float64:
-        total = np.bincount(cell, weights=weights, minlength=groups * CALIBRATION_BINS)
-        return total.astype(np.float64).reshape(shape)
+        total = np.bincount(cell, weights=weights, minlength=groups * bins)
+        return total.astype(np.float64).reshape(groups, bins)
 
     return Calibration(sums(None), sums(p), sums(y))
 

@@ -40,6 +40,9 @@ RECENT_DAYS = 28
 UNSEEN_K = 5
 UNSEEN_STEP, UNSEEN_LIMIT = 7, 40
 
+# Shares over hundreds of labels are small: a diagram needs bins of equal ratio, not of equal width.
+RELIABILITY_EDGES = 10.0 ** np.arange(-5, 0.01, 0.25)
+
 _CELLS_AT_ONCE = 600_000  # rows times labels of one chunk: a few MB for each array of a scorer
 _MAX_ROWS = 2048
 
@@ -153,12 +156,14 @@ class SliceSums:
     Attributes:
         rows: float64 ``[U]``, rows of each user.
         sums: float64 ``[U]`` for each metric, the sum over the user's rows.
-        calibration: sums by user, None for a model without probabilities.
+        calibration: sums by user in 15 bins, None for a model without probabilities.
+        reliability: sums in ``RELIABILITY_EDGES`` bins over all users, None likewise.
     """
 
     rows: Float64
     sums: Mapping[str, Float64]
     calibration: Calibration | None
+    reliability: Calibration | None = None
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the slice's rows, NaN where it has none."""
@@ -255,6 +260,7 @@ class _Collector:
         self._rows = np.zeros(users)
         self._sums: dict[str, Float64] = {}
         self._calibration: Calibration | None = None
+        self._reliability: Calibration | None = None
 
     def add(self, name: str, chunk: Chunk, forecast: Forecast, ranked: Bools | None) -> None:
         positives = chunk.weights > 0
@@ -289,6 +295,11 @@ class _Collector:
         self._calibration.pairs[user] += part.pairs
         self._calibration.predicted[user] += part.predicted
         self._calibration.actual[user] += part.actual
+        everyone = np.zeros(len(chunk.user), dtype=np.int64)
+        whole = calibration(
+            probabilities, chunk.weights, everyone, 1, ranked, edges=RELIABILITY_EDGES
+        )
+        self._reliability = whole if self._reliability is None else self._reliability + whole
 
     def result(self) -> SliceSums:
-        return SliceSums(self._rows, self._sums, self._calibration)
+        return SliceSums(self._rows, self._sums, self._calibration, self._reliability)
