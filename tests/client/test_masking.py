@@ -287,3 +287,21 @@ def test_the_admission_names_what_policy_decides_on() -> None:
     assert admission.sharers == tuple(sorted(NAMES))
     assert admission.honest == 3
     assert admission.declared == dict.fromkeys(NAMES, 1000)
+
+
+def test_one_attempt_masks_one_vector() -> None:
+    """Two vectors under one mask would give away their difference."""
+    fed = federation()
+    fed.until(3)
+    with pytest.raises(Refusal, match="out-of-order"):
+        fed.sites["north"].masking.mask(1, np.ones(6, dtype=np.int64))
+
+
+def test_an_attempt_admits_one_contribution() -> None:
+    fed = federation()
+    _, requests = fed.until(2)
+    masking = fed.sites["north"].masking
+    contribute = requests["north"].contribute
+    masking.admit(contribute, model_hash=bytes(32), highest_seq=0, now=NOW)
+    with pytest.raises(Refusal, match="conflicting-request"):
+        masking.admit(contribute, model_hash=bytes(range(32)), highest_seq=0, now=NOW)
