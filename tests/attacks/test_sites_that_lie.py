@@ -154,3 +154,14 @@ def test_a_site_with_an_unusable_key_is_left_out_by_the_coordinator() -> None:
     requests = attempt.send(replies)
     assert "east" not in requests
     assert fed.coordinator.refusals == {"east": "bad-key"}
+
+
+def test_a_site_that_advertises_as_another_one_is_left_out() -> None:
+    fed = federation()
+    requests = next(attempt := fed.attempt())
+    replies = exchange_with(fed.sites)(requests)
+    replies["east"].CopyFrom(replies["west"])
+    requests = attempt.send(replies)
+    assert "east" not in requests
+    assert "west" in requests
+    assert fed.coordinator.refusals == {"east": "bad-certificate"}
