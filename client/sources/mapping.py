@@ -7,6 +7,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from groundswell.client.sources.times import (
+    localised,
+    read_formatted,
+    read_times,
+    since_1970,
+)
 from groundswell.shared.config import Source
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import DEFAULT_ACTION, SCHEMA
@@ -16,10 +22,6 @@ RAW_TIME = "raw_time"  # the time as it was written, where it could not be read
 RAW_VALUE = "raw_value"  # likewise
 ZONED = "zoned"  # whether the time carried a time zone of its own
 MAPPED = pl.Schema({**SCHEMA, RAW_TIME: pl.String(), RAW_VALUE: pl.String(), ZONED: pl.Boolean()})
-
-_OFFSET = r"(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$"
-_DAY_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-_INTEGER = r"^-?\d+$"
 
 
 def canonical(raw: pl.LazyFrame, source: Source, name: str) -> pl.LazyFrame:
@@ -89,13 +91,13 @@ def _time(column: str, kind: pl.DataType, source: Source) -> tuple[pl.Expr, pl.E
         if kind.time_zone is not None:
             moment = moment.dt.convert_time_zone("UTC")
             return moment.alias("time"), none, pl.lit(True).alias(ZONED)
-        unread = _unread(pl.col(column).cast(pl.String), _zoned(moment, zone))
-        return _zoned(moment, zone).alias("time"), unread, no
+        unread = _unread(pl.col(column).cast(pl.String), localised(moment, zone))
+        return localised(moment, zone).alias("time"), unread, no
     if isinstance(kind, pl.Date):
-        return _zoned(pl.col(column).cast(pl.Datetime("us")), zone).alias("time"), none, no
+        return localised(pl.col(column).cast(pl.Datetime("us")), zone).alias("time"), none, no
     if kind.is_integer():
         # Seconds since 1970 mean UTC, whatever the zone of written times.
-        return _since_1970(pl.col(column)).alias("time"), none, pl.lit(True).alias(ZONED)
+        return since_1970(pl.col(column)).alias("time"), none, pl.lit(True).alias(ZONED)
     if not isinstance(kind, pl.String):
         raise InputError(
             "[data].columns.time",
@@ -108,71 +110,11 @@ def _time(column: str, kind: pl.DataType, source: Source) -> tuple[pl.Expr, pl.E
 
 def _written_time(written: pl.Expr, source: Source, zone: str) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
     if source.time_format is not None:
-        moment = _formatted_time(written, source.time_format, zone)
-        zoned = pl.lit("%z" in source.time_format)
-        return moment.alias("time"), _unread(written, moment), zoned.alias(ZONED)
-    whole = written.str.contains(_INTEGER)
-    # An offset follows a clock time, so the dashes of a bare day are none.
-    has_offset = written.str.contains(r":\d.*" + _OFFSET)
-    offset = pl.when(has_offset).then(written.str.extract("(" + _OFFSET + ")", 1))
-    bare = pl.when(has_offset).then(written.str.replace(r"\s*" + _OFFSET, "")).otherwise(written)
-    bare = bare.str.replace("[Tt]", " ").str.replace_all("/", "-", literal=True)
-    read = pl.coalesce(
-        *(bare.str.to_datetime(form, time_unit="us", strict=False) for form in _DAY_FORMATS)
-    )
-    moment = (
-        pl.when(whole)
-        .then(_since_1970(written.cast(pl.Int64, strict=False)))
-        .when(has_offset)
-        .then(read.dt.replace_time_zone("UTC") - _offset(offset))
-        .otherwise(_zoned(read, zone))
-    )
-    return moment.alias("time"), _unread(written, moment), (has_offset | whole).alias(ZONED)
-
-
-def _formatted_time(written: pl.Expr, form: str, zone: str) -> pl.Expr:
-    kind = pl.Datetime("us", "UTC" if "%z" in form else None)
-    read = written.str.strptime(kind, form, strict=False)
-    try:
-        pl.select(pl.lit("2026-01-01").str.strptime(kind, form, strict=False))
-    except pl.exceptions.ComputeError as error:
-        raise InputError(
-            "[data].time_format",
-            form,
-            f"no usable format ({str(error).splitlines()[0]})",
-            "write it as for strftime, such as %d.%m.%Y %H:%M",
-        ) from error
-    return read if "%z" in form else _zoned(read, zone)
-
-
-def _offset(written: pl.Expr) -> pl.Expr:
-    digits = written.str.replace(":", "", literal=True)
-    sign = pl.when(digits.str.starts_with("-")).then(-1).otherwise(1)
-    hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0)
-    minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0)
-    return pl.duration(minutes=sign * (hours * 60 + minutes))
-
-
-def _zoned(moment: pl.Expr, zone: str) -> pl.Expr:
-    """Local time to UTC; an hour that the clock skips is unread, of one it repeats the first."""
-    if zone == "UTC":
-        return moment.dt.replace_time_zone("UTC")
-    local = moment.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return local.dt.convert_time_zone("UTC")
-
-
-def _since_1970(number: pl.Expr) -> pl.Expr:
-    """Seconds, milliseconds or microseconds since 1970, told apart by size (years 1973..5138)."""
-    number = number.cast(pl.Int64)
-    size = number.abs()
-    micros = (
-        pl.when(size < 10**11)
-        .then(number * 1_000_000)
-        .when(size < 10**14)
-        .then(number * 1_000)
-        .otherwise(number)
-    )
-    return micros.cast(pl.Datetime("us", "UTC"))
+        read = read_formatted(written, source.time_format, zone)
+    else:
+        read = read_times(written, zone)
+    moment, zoned = read.struct.field("time"), read.struct.field("zoned")
+    return moment.alias("time"), _unread(written, moment), zoned.alias(ZONED)
 
 
 def _unread(written: pl.Expr, read: pl.Expr) -> pl.Expr:
