@@ -156,8 +156,8 @@ class Site:
         catalogue = folder / "catalogue" / f"{invitation.catalogue_name}.catalogue"
         catalogue.write_bytes(invitation.catalogue)
         load_site_key(site.keys / "data.key", create=True)
-        _make_node_key(site.relay_keys)
-        _write_secret(site.relay_keys / "superexec.secret", secrets.token_bytes(32))
+        make_node_key(site.relay_keys)
+        write_secret(site.relay_keys / "superexec.secret", secrets.token_bytes(32))
         (folder / SITE_FILE).write_text(_site_text(settings, policy))
         return site
 
@@ -269,10 +269,10 @@ def _site_text(settings: SiteSettings, policy: SitePolicy) -> str:
     return "".join(lines + entries)
 
 
-def _make_node_key(folder: Path) -> None:
+def make_node_key(folder: Path) -> None:
     """The key by which Flower knows the site's node: EC P-384, OpenSSH format."""
     key = ec.generate_private_key(ec.SECP384R1())
-    _write_secret(
+    write_secret(
         folder / "node.key",
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -286,7 +286,7 @@ def _make_node_key(folder: Path) -> None:
     (folder / "node.public").write_bytes(public + b"\n")
 
 
-def _write_secret(path: Path, data: bytes) -> None:
+def write_secret(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(data)

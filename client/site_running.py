@@ -9,7 +9,12 @@ import time
 from groundswell.client.site import Site
 from groundswell.client.supervisor import services
 from groundswell.shared.errors import GroundswellError
-from groundswell.shared.supervision import ProcessName, read_state, stop_supervisor
+from groundswell.shared.supervision import (
+    ProcessName,
+    all_ready,
+    read_state,
+    stop_supervisor,
+)
 
 _START_SECONDS = 240.0
 
@@ -32,11 +37,10 @@ def wait_until_up(site: Site, process: subprocess.Popen[bytes]) -> None:
     Raises:
         GroundswellError: something did not start; the logs say what.
     """
-    expected = {each.name for each in services(site)}
+    expected = services(site)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        running = (read_state(site.state_file) or {"services": {}})["services"]
-        if {name for name, each in running.items() if each["state"] == "ready"} == expected:
+        if all_ready(expected, site.state_file):
             return
         time.sleep(0.2)
     stop_supervisor(site.state_file)

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from groundswell.server.coordinator import Coordinator
 from groundswell.server.deployed_run import DeployedRun
 from groundswell.server.flower_runtime import prompt
+from groundswell.shared.logs import configure_logging
 
 __all__ = ["app"]
 
@@ -26,6 +27,7 @@ app = ServerApp()
 def run(grid: Grid, context: Context) -> None:
     """Work off the plan of the run that the run configuration names (``folder`` and ``run``)."""
     coordinator = Coordinator(Path(str(context.run_config["folder"])))
+    configure_logging("serverapp", file=coordinator.logs / "serverapp.log")
     folder = coordinator.run_folder(str(context.run_config["run"]))
     report = DeployedRun(coordinator, folder, prompt(grid)).go()
     log.info("run %s: %s %s", folder.name, report.outcome, report.reason)

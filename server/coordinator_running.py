@@ -15,7 +15,7 @@ from groundswell.server.audit_log import AuditLog
 from groundswell.server.coordinator import Coordinator
 from groundswell.server.run_folder import RunFolder, RunStatus
 from groundswell.shared.errors import GroundswellError, InputError, ModelError
-from groundswell.shared.supervision import read_state, stop_supervisor
+from groundswell.shared.supervision import all_ready, read_state, stop_supervisor
 
 _START_SECONDS = 120.0
 
@@ -132,12 +132,10 @@ def detach(coordinator: Coordinator) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    expected = {each.name for each in services(coordinator)}
+    expected = services(coordinator)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        state = read_state(coordinator.state_file)
-        running = (state or {"services": {}})["services"]
-        if {name for name, each in running.items() if each["state"] == "ready"} == expected:
+        if all_ready(expected, coordinator.state_file):
             return
         time.sleep(0.2)
     stop_supervisor(coordinator.state_file)
@@ -161,8 +159,10 @@ class Every:
 
 def register_new(coordinator: Coordinator, audit: AuditLog) -> None:
     """Let newly admitted sites connect; a failure is noted and tried again the next time."""
-    from groundswell.server.coordinator_services import register_members
+    from groundswell.server.coordinator_services import listens, register_members
 
+    if not listens(coordinator.settings.superlink_port):
+        return
     try:
         for name in register_members(coordinator):
             audit.write("registered", site=name)

@@ -85,7 +85,28 @@ def services(coordinator: Coordinator) -> list[Service]:
             lambda: listens(settings.metrics_port),
         ),
     ]
+    if settings.gateway:
+        found.append(_gateway(coordinator))
     return found
+
+
+def _gateway(coordinator: Coordinator) -> Service:
+    """Serves the registry's champion; until there is a model it ends, and is started again."""
+    host, port = split_address(coordinator.settings.gateway)
+    command = [sys.executable, "-m", "groundswell", "serve"]
+    command += ["--registry", str(coordinator.folder / "registry")]
+    command += ["--coordinator", str(coordinator.folder), "--host", host, "--port", str(port)]
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        tls = coordinator.tls
+        command += ["--tls-cert", str(tls.certificate), "--tls-key", str(tls.key)]
+    return Service(
+        GATEWAY,
+        tuple(command),
+        coordinator.logs / f"{GATEWAY}.log",
+        {"OMP_NUM_THREADS": "1"},
+        lambda: listens(port),
+        awaited=False,
+    )
 
 
 def bundle_of(coordinator: Coordinator) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from flwr.serverapp import Grid
@@ -85,6 +85,7 @@ class DeployedRun:
         except GroundswellError as error:
             self._say(run_folder.FAILED, str(error))
             raise
+        self._keep_last_heads()
         self._say(str(report.outcome), report.reason)
         self._audit.write("run-ended", run=self._plan.run, state=str(report.outcome))
         return report
@@ -119,8 +120,13 @@ class DeployedRun:
         )
         report = run.go()
         self._folder.clear_attempt()
+        self._keep_heads()
         if report.outcome is Outcome.FINISHED:
             released_model.write(self._folder.model_folder, workshop, self._plan, run.state, start)
+            version = released_model.register(
+                self._coordinator.folder / "registry", self._folder, self._plan, run.state
+            )
+            self._audit.write("registered-model", run=self._plan.run, version=version)
         return report
 
     # --- before the first attempt ---------------------------------------------------------------
@@ -163,25 +169,23 @@ class DeployedRun:
 
     def _first_seq(self, state: RunState) -> int:
         """Above whatever any site's ledger or memory may hold of an earlier attempt."""
+        seen = [status.seq for status in self._statuses().values() if status.seq < _HIGHEST_SEQ]
+        # The attempt in hand, and the next one, whose keys ride along with it.
+        return max([state.next_seq, *seen]) + 2
+
+    def _statuses(self) -> dict[str, wire.Status]:
+        """What each site says of itself, signed."""
         request = wire.VaultRequest(status=wire.StatusRequest(run=self._terms.run))
         replies = self._transport.exchange(dict.fromkeys(self._transport.sites, request))
-        seen = [state.next_seq, *self._statuses(replies)]
-        # The attempt in hand, and the next one, whose keys ride along with it.
-        return max(seen) + 2
-
-    def _statuses(self, replies: Mapping[str, wire.VaultReply]) -> list[int]:
-        found = []
+        found = {}
         for site, reply in replies.items():
             key = self._transport.public_key(site)
             if key is None or reply.WhichOneof("reply") != "status":
                 continue
             try:
-                status = open_signed(reply.status, wire.Status, key)
+                found[site] = open_signed(reply.status, wire.Status, key)
             except Refusal as error:
                 log.warning("%s: status: %s", site, error.code)
-                continue
-            if status.seq < _HIGHEST_SEQ:
-                found.append(status.seq)
         return found
 
     # --- while it runs --------------------------------------------------------------------------
@@ -219,16 +223,26 @@ class DeployedRun:
         self._say(run_folder.RUNNING, str(error))
 
     def _keep_heads(self) -> None:
+        """Keep the highest head of each site; a lower one in the next run gives it away."""
+        heads = self._folder.heads()
         if self._secure_sum is not None:
-            self._folder.keep_heads(
-                {site: (head.row, head.hash.hex()) for site, head in self._secure_sum.heads.items()}
-            )
+            for site, head in self._secure_sum.heads.items():
+                heads[site] = max(heads.get(site, (0, "")), (head.row, head.hash.hex()))
+        self._folder.keep_heads(heads)
+
+    def _keep_last_heads(self) -> None:
+        """The heads after the last row, which no advertisement has carried."""
+        heads = self._folder.heads()
+        for site, status in self._statuses().items():
+            last = (status.head.row, status.head.hash.hex())
+            heads[site] = max(heads.get(site, (0, "")), last)
+        self._folder.keep_heads(heads)
 
     def _say(self, state: str, reason: str = "") -> None:
         own = ProcessName.of(os.getpid()) or ProcessName(0, 0)
         rows = {site: row for site, (row, _) in self._folder.heads().items()}
         refused = self._secure_sum.refusals if self._secure_sum else {}
-        joined = self._transport.sites if state == run_folder.RUNNING else ()
+        joined = () if state == run_folder.FAILED else self._transport.sites
         names = sorted({*joined, *rows, *refused})
         states = {name: refused.get(name, "ready" if name in joined else "away") for name in names}
         self._folder.write_status(

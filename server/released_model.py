@@ -10,7 +10,10 @@ import numpy as np
 
 from groundswell.server.checkpointing import RunState
 from groundswell.server.coordinator_planning import Workshop
+from groundswell.server.registry import Registry
+from groundswell.server.run_folder import RunFolder
 from groundswell.server.spending import epsilons, reserved
+from groundswell.server.versions import Provenance
 from groundswell.shared import checkpoint
 from groundswell.shared.accounting import central_multiplier, tpr_bound
 from groundswell.shared.checkpoint import Checkpoint, model_weights
@@ -54,6 +57,22 @@ def write(
         )
     checkpoint.save(folder, written, workshop.backbone)
     return written
+
+
+def register(registry: Path, run: RunFolder, plan: Plan, state: RunState) -> str:
+    """Add a run's model to the registry, which the gateway serves; returns its version."""
+    rounds = [record.round for record in state.records if record.kind == GRADIENT]
+    scores = [record for record in state.records if record.ndcg is not None]
+    metrics: dict[str, float] = {}
+    if scores and scores[-1].ndcg is not None and scores[-1].ndcg_se is not None:
+        metrics = {"ndcg@10": scores[-1].ndcg, "ndcg@10_se": scores[-1].ndcg_se}
+    provenance = Provenance(
+        run=plan.run,
+        round=max(rounds, default=0),
+        plan_hash=plan.hash().hex(),
+        metrics=metrics,
+    )
+    return Registry.open(str(registry)).add(run.model_folder, provenance).version
 
 
 def privacy_of(plan: Plan, state: RunState) -> dict[str, Any]:

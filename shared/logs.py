@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import structlog
 from structlog.typing import Processor
 
 
-def configure_logging(component: str, level: int = logging.INFO) -> None:
-    """Send every record of this process out as JSON that names ``component``."""
+def configure_logging(component: str, level: int = logging.INFO, file: Path | None = None) -> None:
+    """Send every record of this process out as JSON that names ``component``.
+
+    Args:
+        file: instead of standard error, where another program owns that.
+    """
 
     def named(
         logger: object, method: str, event: structlog.typing.EventDict
@@ -32,7 +37,7 @@ def configure_logging(component: str, level: int = logging.INFO) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -46,6 +46,7 @@ class Service:
         ready: tells whether it serves; the next service starts when it does.
         ready_seconds: after which a service that never served is named in the state.
         stop_seconds: between SIGTERM and SIGKILL.
+        awaited: whether the site or coordinator counts as up only when this one is ready.
         user: Unix user to run as, with that user's groups; empty: whoever runs the supervisor.
     """
 
@@ -57,6 +58,7 @@ class Service:
     ready_seconds: float = 60.0
     stop_seconds: float = 10.0
     user: str = ""
+    awaited: bool = True
 
 
 @dataclass(frozen=True)
@@ -228,10 +230,15 @@ class Supervisor:
     def _wait_ready(self, kept: _Kept) -> None:
         deadline = time.monotonic() + kept.service.ready_seconds
         self._write()
-        while not kept.ready and not self._stop.is_set() and time.monotonic() < deadline:
+        while (
+            kept.service.awaited
+            and not kept.ready
+            and not self._stop.is_set()
+            and time.monotonic() < deadline
+        ):
             self._look()
             self._stop.wait(_LOOK_SECONDS)
-        if not kept.ready:
+        if kept.service.awaited and not kept.ready:
             log.error("%s did not get ready; see %s", kept.service.name, kept.service.log)
 
     def _look(self) -> None:
@@ -249,6 +256,14 @@ class Supervisor:
             "services": {kept.service.name: kept.state() for kept in self._kept if kept.started},
         }
         write_atomically(self._state_file, json.dumps(state, indent=1).encode())
+
+
+def all_ready(services: Sequence[Service], state_file: Path) -> bool:
+    """Whether a supervisor runs and every service that is awaited serves."""
+    state = read_state(state_file)
+    running = state["services"] if state else {}
+    ready = {name for name, each in running.items() if each["state"] == "ready"}
+    return {service.name for service in services if service.awaited} <= ready
 
 
 def run_until_signalled(supervisor: Supervisor) -> None:

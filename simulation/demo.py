@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from groundswell.simulation.processes import free_port
 
 SITES = 4
 ROUNDS = 2
+STATISTICS = ("popularity", "h5", "pairs")
 _MARK = "demo.toml"
 _DAYS = 30
 # A second training is within the sites' budget, for whoever plays on.
@@ -44,6 +46,9 @@ _RUNS = 2
 _TASK = """\
 [task]
 day_offset = "5h"
+
+[model]
+statistics = {statistics}
 
 [train]
 rounds = {rounds}
@@ -79,7 +84,13 @@ class DemoFederation:
 
     @classmethod
     def build(
-        cls, folder: Path, tell: Tell, *, sites: int = SITES, rounds: int = ROUNDS
+        cls,
+        folder: Path,
+        tell: Tell,
+        *,
+        sites: int = SITES,
+        rounds: int = ROUNDS,
+        statistics: tuple[str, ...] = STATISTICS,
     ) -> DemoFederation:
         """Found a federation; an earlier demo in the folder is stopped and removed.
 
@@ -96,7 +107,8 @@ class DemoFederation:
         dataset = complete_journey.load(sites)
         tell(f"data of {len(dataset.sites)} sites, {len(dataset.catalogue)} labels")
         authority = Authority.create(demo.folder / "ca", now=int(time.time()) - 60, days=_DAYS)
-        coordinator = demo._found(dataset, rounds)
+        task = _TASK.format(rounds=rounds, statistics=list(statistics))
+        coordinator = demo._found(dataset, task)
         workshop = Workshop.open(coordinator)
         file = demo.folder / "invitation.json"
         invitation(coordinator, workshop).write(file)
@@ -105,7 +117,7 @@ class DemoFederation:
             tell(f"{name}: enrolled, imported")
         return demo
 
-    def _found(self, dataset: Dataset, rounds: int) -> Coordinator:
+    def _found(self, dataset: Dataset, task: str) -> Coordinator:
         port = free_port()
         settings = settings_text(
             address=f"127.0.0.1:{port}",
@@ -123,7 +135,7 @@ class DemoFederation:
         coordinator = Coordinator.create(
             self.folder / "coordinator",
             settings=settings,
-            task=_TASK.format(rounds=rounds),
+            task=task,
             authority=self.folder / "ca" / PUBLIC_FILE,
         )
         coordinator.add_catalogue(dataset.catalogue)
@@ -195,10 +207,11 @@ class DemoFederation:
 
     def down(self) -> None:
         """Stop everything; what does not run is left alone."""
-        for site in self.sites:
-            stop_supervisor(site.state_file)
+        files = [site.state_file for site in self.sites]
         if (self.folder / "coordinator" / "coordinator.toml").exists():
-            stop_supervisor(self.coordinator.state_file)
+            files.append(self.coordinator.state_file)
+        with ThreadPoolExecutor(max(1, len(files))) as pool:
+            list(pool.map(stop_supervisor, files))
 
 
 def up(folder: Path, tell: Tell) -> None:
