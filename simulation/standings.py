@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from groundswell.shared.results import Metric, Paired, Results, Row
+from groundswell.simulation import baselines
 from groundswell.simulation.evaluate import UNSEEN_LABELS
 from groundswell.simulation.models import (
-    ALL_BASELINES,
     BACKOFF,
     CENTRAL,
     FEDERATED,
@@ -17,7 +17,7 @@ from groundswell.simulation.models import (
 )
 
 HONEST_BASELINE = BACKOFF
-BASELINES = (*ALL_BASELINES, LOCAL_ONLY)
+BASELINES = (*baselines.ALL, LOCAL_ONLY)
 NOT_PRIVATE_TWINS = (FEDERATED, CENTRAL)
 CLEAR = 2.0  # standard errors from which a difference is more than chance would often give
 
