@@ -309,8 +309,8 @@ def _read(response: httpx.Response, answer: type[A]) -> A:
             "not-a-gateway", f"{response.url.host} answered {response.status_code} without a reason"
         ) from error
     if fault.key is not None:
-        rule = fault.detail.removeprefix(f"{fault.key}: ").removesuffix(f"; {fault.remedy}")
-        raise InputError(fault.key, "", rule, fault.remedy or "see the gateway's page")
+        remedy = fault.remedy or "see the gateway's page"
+        raise InputError(fault.key, fault.value, fault.rule or fault.detail, remedy)
     raise Refusal(fault.code, fault.detail)
 
 

@@ -15,7 +15,20 @@ app = typer.Typer()
 @app.command()
 def serve(
     model: Annotated[
-        Path | None, typer.Option(help="One model folder (development, on loopback).")
+        Path | None, typer.Option(help="One model folder (development: loopback, no token).")
+    ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(envvar="GROUNDSWELL_REGISTRY", help="Registry: a folder or a database URL."),
+    ] = None,
+    files: Annotated[
+        str | None, typer.Option(help="fsspec URL of the models' files, with a database URL.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Key that signs versions; else the registry's own.")
+    ] = None,
+    coordinator: Annotated[
+        Path | None, typer.Option(help="Coordinator's folder, for the federation's health.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port.")] = 8080,
     grpc_port: Annotated[
@@ -23,27 +36,65 @@ def serve(
         typer.Option(min=0, max=65535, help="gRPC port; 0: off; default: HTTP port + 1."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option(help="A proxy before this gateway ends TLS.")
+    ] = False,
 ) -> None:
     """Answer questions over HTTP and gRPC, and show the dashboard.
 
     Example: groundswell serve --model runs/demo/model --port 8080
     """
-    if model is None:
-        raise InputError("--model", "", "there is nothing to serve", "name a model folder")
-    from groundswell.server.gateway.federation import FinishedRun
+    if (model is None) == (registry is None):
+        raise InputError(
+            "--model", str(model), "name either a model folder or a registry", "see --help"
+        )
+    if (tls_cert is None) != (tls_key is None):
+        raise InputError(
+            "--tls-cert", str(tls_cert), "certificate and key go together", "name both"
+        )
+    from groundswell.server.gateway.federation import CoordinatorRuns, FederationView, FinishedRun
     from groundswell.server.gateway.hosting import Binding, run
     from groundswell.server.gateway.service import QueryService
-    from groundswell.server.gateway.sources import FolderSource
 
-    binding = Binding(host, port, _grpc(port, grpc_port), grpc_port is not None)
-    if not binding.loopback:
+    binding = Binding(
+        host,
+        port,
+        _grpc(port, grpc_port),
+        grpc_required=grpc_port is not None,
+        certificate=tls_cert,
+        key=tls_key,
+    )
+    if model is not None:
+        if not binding.loopback:
+            raise InputError(
+                "--host",
+                host,
+                "a model folder is served without tokens, so on loopback only",
+                "serve a registry with tokens and a certificate",
+            )
+        from groundswell.server.gateway.sources import FolderSource
+
+        view: FederationView = FinishedRun(model.resolve().parent)
+        run(QueryService(FolderSource(model)), view, binding)
+        return
+    if not binding.loopback and tls_cert is None and not behind_proxy:
         raise InputError(
             "--host",
             host,
-            "a model folder is served without tokens, so on loopback only",
-            "serve a registry with tokens and a certificate",
+            "tokens must not travel in clear",
+            "name --tls-cert and --tls-key, or say --behind-proxy",
         )
-    run(QueryService(FolderSource(model)), FinishedRun(model.resolve().parent), binding)
+    from groundswell.server.gateway.registry_source import RegistrySource, check_not_empty
+    from groundswell.server.registry import Registry
+    from groundswell.server.tokens import Tokens
+
+    opened = Registry.open(registry or "", files, key)
+    check_not_empty(opened)
+    runs = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry or ""))
+    service = QueryService(RegistrySource(opened), tokens=Tokens(opened.engine))
+    run(service, runs, binding)
 
 
 def _grpc(port: int, wanted: int | None) -> int | None:

@@ -106,8 +106,8 @@ class Tokens:
                     secret_hash=_hash(secret),
                     scopes=",".join(wanted),
                     per_minute=per_minute,
-                    created=_naive(now),
-                    expires=_naive(now + lifetime),
+                    created=naive(now),
+                    expires=naive(now + lifetime),
                 )
             )
         return f"{_PREFIX}_{identity}_{secret}"
@@ -118,7 +118,7 @@ class Tokens:
         Raises:
             InputError: no such token.
         """
-        change = update(_TOKENS).where(_TOKENS.c.id == identity).values(revoked=_naive(now))
+        change = update(_TOKENS).where(_TOKENS.c.id == identity).values(revoked=naive(now))
         with self._engine.begin() as connection:
             if connection.execute(change).rowcount == 0:
                 raise InputError("token", identity, "is unknown", "see `groundswell token list`")
@@ -159,7 +159,7 @@ class Tokens:
         given = _hash(secret).encode()
         if found is None or not hmac.compare_digest(given, found.secret_hash):
             raise Refusal("bad-token", "the token is not one of this gateway's")
-        if _naive(now) >= found.expires:
+        if naive(now) >= found.expires:
             raise Refusal("expired-token", "the token has expired; ask for a new one")
         return found.caller
 
@@ -196,6 +196,6 @@ def _scopes() -> str:
     return ", ".join(Scope)
 
 
-def _naive(moment: datetime) -> datetime:
+def naive(moment: datetime) -> datetime:
     """UTC without a zone, the same in every database."""
     return moment.astimezone(UTC).replace(tzinfo=None)

@@ -23,7 +23,10 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, bool) or not _WHOLE.fullmatch(text):
         raise ValueError("a length of time is a number with w, d, h, m or s, such as 7d or 12h")
     parts = _PART.findall(text)
-    return sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta(0))
+    try:
+        return sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta(0))
+    except OverflowError as error:
+        raise ValueError("the length of time is too long") from error
 
 
 def format_duration(value: timedelta) -> str:

@@ -110,7 +110,7 @@ class InterestEncoder(nn.Module):
         share = share / share.sum(dim=1, keepdim=True).clamp_min(1e-6)
         summary = (share[:, :, None] * tokens).sum(dim=1, keepdim=True)
         hidden = torch.cat([tokens, summary], dim=1)
-        seen = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        seen = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         for layer in self.layers[:-1]:
             hidden = _run(layer, hidden, self._attention_mask(seen, hidden))
         state = self._last_position(hidden, seen)
@@ -133,7 +133,7 @@ class InterestEncoder(nn.Module):
             split(part("attention.self.value")(hidden)),
             attn_mask=seen[:, None, None, :],
         )
-        context = context.transpose(1, 2).reshape(len(hidden), 1, -1)
+        context = context.transpose(1, 2).flatten(2)
         attended = part("attention.output")(context, last)
         out: Tensor = part("output")(part("intermediate")(attended), attended)
         return out[:, 0]

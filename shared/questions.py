@@ -15,11 +15,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
-from groundswell.shared.durations import Duration
+from groundswell.shared.durations import Duration, format_duration
 
 MAX_EVENTS = 10_000
 MAX_TEXT = 1_000  # characters of one text, label or item key
@@ -30,6 +32,13 @@ RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fa
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+Window = Annotated[
+    Duration,
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^(0|(\d{1,4}[wdhms])+)$", "maxLength": 20}),
+]
 
 
 def _utc(moment: datetime) -> datetime:
@@ -107,10 +116,10 @@ class HistoryQuestion(Question):
         default=None,
         description="beginning of the forecast; unset: just after the last event, now without one",
     )
-    window: Duration | None = Field(
+    window: Window | None = Field(
         default=None,
         description="length of the forecast, such as 7d; unset: the model's",
-        json_schema_extra={"type": "string", "examples": ["7d"]},
+        examples=["7d"],
     )
     model: Version | None = Field(default=None, description="version or alias; unset: the default")
 
@@ -430,6 +439,8 @@ class Fault(Answer):
     code: str = Field(description="stable word in kebab case")
     detail: str
     key: str | None = None
+    value: str | None = None
+    rule: str | None = None
     remedy: str | None = None
 
 

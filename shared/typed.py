@@ -17,10 +17,10 @@ MAX_CLAUSES = 50
 MAX_TYPED = 5_000  # characters
 _CLAUSE = re.compile(r"[;；\n。]+")
 _VERBS: tuple[tuple[str, str], ...] = (
-    ("purchase", r"(?:re-?)?(?:bought|purchased|ordered)\s+|(?:购买|又买|买|下单)(?:了|过)?"),
-    ("cart", r"added(?:\s+to\s+(?:the\s+)?cart)?:?\s+|(?:加入购物车|加购)(?:了|过)?[:：]?"),
-    ("view", r"(?:viewed|looked\s+at|browsed|saw)\s+|(?:浏览|查看|看)(?:了|过)?"),
-    ("search", r"(?:searched(?:\s+for)?|looked\s+for)\s+|(?:搜索|搜)(?:了|过)?"),
+    ("purchase", r"(?:re-?)?(?:bought|purchased|ordered)(?:\s+|$)|(?:购买|又买|买|下单)(?:了|过)?"),
+    ("cart", r"added(?:\s+to\s+(?:the\s+)?cart)?:?(?:\s+|$)|(?:加入购物车|加购)(?:了|过)?[:：]?"),
+    ("view", r"(?:viewed|looked\s+at|browsed|saw)(?:\s+|$)|(?:浏览|查看|看)(?:了|过)?"),
+    ("search", r"(?:searched(?:\s+for)?|looked\s+for)(?:\s+|$)|(?:搜索|搜)(?:了|过)?"),
 )
 _UNITS = {
     "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0,

@@ -14,6 +14,7 @@ from groundswell.shared.questions import Fault
 _LOG = structlog.get_logger("groundswell.gateway")
 BAD_INPUT = "bad-input"
 INTERNAL = "internal"
+_LONGEST_VALUE = 80  # characters
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Status:
 STATUSES: dict[str, Status] = {
     BAD_INPUT: Status(422, "INVALID_ARGUMENT"),
     "not-json": Status(400, "INVALID_ARGUMENT"),
+    "malformed": Status(400, "INVALID_ARGUMENT"),
     "wrong-type": Status(415, "INVALID_ARGUMENT"),
     "no-token": Status(401, "UNAUTHENTICATED"),
     "bad-token": Status(401, "UNAUTHENTICATED"),
@@ -52,12 +54,7 @@ STATUSES: dict[str, Status] = {
 def fault_of(error: GroundswellError) -> tuple[Fault, Status]:
     """The fault that tells of an error; what is not meant for callers is told as internal."""
     if isinstance(error, InputError):
-        fault = Fault(
-            code=BAD_INPUT,
-            detail=f"{error.key}: {shortened(error.value)}: {error.rule}; {error.remedy}",
-            key=error.key,
-            remedy=error.remedy,
-        )
+        fault = wrong_input(error.key, error.value, error.rule, error.remedy)
         return fault, STATUSES[BAD_INPUT]
     if isinstance(error, Refusal) and error.code in STATUSES:
         return Fault(code=error.code, detail=error.rule), STATUSES[error.code]
@@ -66,10 +63,18 @@ def fault_of(error: GroundswellError) -> tuple[Fault, Status]:
     ]
 
 
-def shortened(value: object, most: int = 80) -> str:
-    """A value for an error line, never long."""
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
+def wrong_input(key: str, value: object, rule: str, remedy: str) -> Fault:
+    """The fault of a wrong value; a long value is cut."""
+    text = str(value)
+    text = text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+    return Fault(
+        code=BAD_INPUT,
+        detail=f"{key}: {text!r}: {rule}; {remedy}",
+        key=key,
+        value=text,
+        rule=rule,
+        remedy=remedy,
+    )
 
 
 def log_broken(error: BaseException) -> None:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import grpc
 import structlog
-from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -20,6 +19,7 @@ from groundswell.server.gateway.faults import INTERNAL, STATUSES, fault_of, log_
 from groundswell.server.gateway.limits import MAX_BODY
 from groundswell.server.gateway.service import QueryService
 from groundswell.server.tokens import Caller, Scope
+from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.wire import query_pb2 as wire
 
@@ -52,26 +52,26 @@ class QueryCalls:
         self._service = service
 
     async def predict(
-        self, request: wire.PredictRequest, context: Context, method: str = "PredictInterest"
+        self, data: bytes, context: Context, method: str = "PredictInterest"
     ) -> wire.PredictAnswer:
         """PredictInterest."""
 
         async def work(caller: Caller) -> wire.PredictAnswer:
-            question = messages.predict_request(request)
+            question = messages.predict_request(parse(wire.PredictRequest, data))
             answer = await self._service.predict(question, context.time_remaining())
             return messages.predict_answer(answer)
 
         return await self._call(method, Scope.PREDICT, context, work)
 
     async def batch(
-        self, requests: AsyncIterator[wire.PredictRequest], context: Context
+        self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[wire.PredictAnswer]:
         """PredictBatch: answers in order; at most ``IN_FLIGHT`` requests are read ahead of them."""
         ahead: asyncio.Queue[asyncio.Task[wire.PredictAnswer] | None] = asyncio.Queue(IN_FLIGHT)
 
         async def read() -> None:
-            async for request in requests:
-                call = self.predict(request, context, "PredictBatch")
+            async for data in requests:
+                call = self.predict(data, context, "PredictBatch")
                 await ahead.put(asyncio.create_task(call))
             await ahead.put(None)
 
@@ -87,56 +87,53 @@ class QueryCalls:
                     left.cancel()
 
     async def stream(
-        self, requests: AsyncIterator[wire.StreamRequest], context: Context
+        self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[wire.PredictAnswer]:
         """StreamInterest: an answer after each event."""
-        async for request in requests:
+        async for data in requests:
 
-            async def work(
-                caller: Caller, request: wire.StreamRequest = request
-            ) -> wire.PredictAnswer:
-                question = messages.stream_request(request)
+            async def work(caller: Caller, data: bytes = data) -> wire.PredictAnswer:
+                question = messages.stream_request(parse(wire.StreamRequest, data))
                 answer = await self._service.stream(question, caller, context.time_remaining())
                 return messages.predict_answer(answer)
 
             yield await self._call("StreamInterest", Scope.PREDICT, context, work)
 
-    async def recommend(
-        self, request: wire.RecommendRequest, context: Context
-    ) -> wire.RecommendAnswer:
+    async def recommend(self, data: bytes, context: Context) -> wire.RecommendAnswer:
         """Recommend."""
 
         async def work(caller: Caller) -> wire.RecommendAnswer:
-            question = messages.recommend_request(request)
+            question = messages.recommend_request(parse(wire.RecommendRequest, data))
             answer = await self._service.recommend(question, context.time_remaining())
             return messages.to_message(answer, wire.RecommendAnswer)
 
         return await self._call("Recommend", Scope.RECOMMEND, context, work)
 
-    async def explain(self, request: wire.ExplainRequest, context: Context) -> wire.ExplainAnswer:
+    async def explain(self, data: bytes, context: Context) -> wire.ExplainAnswer:
         """Explain."""
 
         async def work(caller: Caller) -> wire.ExplainAnswer:
-            question = messages.explain_request(request)
+            question = messages.explain_request(parse(wire.ExplainRequest, data))
             answer = await self._service.explain(question, context.time_remaining())
             return messages.to_message(answer, wire.ExplainAnswer)
 
         return await self._call("Explain", Scope.EXPLAIN, context, work)
 
-    async def trends(self, request: wire.TrendsRequest, context: Context) -> wire.TrendsAnswer:
+    async def trends(self, data: bytes, context: Context) -> wire.TrendsAnswer:
         """Trends."""
 
         async def work(caller: Caller) -> wire.TrendsAnswer:
-            question = messages.trends_request(request)
+            question = messages.trends_request(parse(wire.TrendsRequest, data))
             answer = await self._service.trends(question, context.time_remaining())
             return messages.to_message(answer, wire.TrendsAnswer)
 
         return await self._call("Trends", Scope.TRENDS, context, work)
 
-    async def models(self, request: wire.ModelsRequest, context: Context) -> wire.ModelsAnswer:
+    async def models(self, data: bytes, context: Context) -> wire.ModelsAnswer:
         """Models."""
 
         async def work(caller: Caller) -> wire.ModelsAnswer:
+            parse(wire.ModelsRequest, data)
             return messages.to_message(await self._service.list_models(), wire.ModelsAnswer)
 
         return await self._call("Models", Scope.MODELS, context, work)
@@ -171,20 +168,22 @@ class QueryCalls:
     def handler(self) -> Any:
         """All methods by name."""
         unary, both = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
-        methods: dict[str, tuple[Callable[..., Any], Callable[..., Any], type[Message]]] = {
-            "PredictInterest": (unary, self.predict, wire.PredictRequest),
-            "PredictBatch": (both, self.batch, wire.PredictRequest),
-            "StreamInterest": (both, self.stream, wire.StreamRequest),
-            "Recommend": (unary, self.recommend, wire.RecommendRequest),
-            "Explain": (unary, self.explain, wire.ExplainRequest),
-            "Trends": (unary, self.trends, wire.TrendsRequest),
-            "Models": (unary, self.models, wire.ModelsRequest),
+        methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+            "PredictInterest": (unary, self.predict),
+            "PredictBatch": (both, self.batch),
+            "StreamInterest": (both, self.stream),
+            "Recommend": (unary, self.recommend),
+            "Explain": (unary, self.explain),
+            "Trends": (unary, self.trends),
+            "Models": (unary, self.models),
         }
+        # Requests come as bytes and are parsed with the rest, so that what is no message gets a
+        # status of ours instead of a stack trace in gRPC's log.
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                name: kind(call, request.FromString, lambda answer: answer.SerializeToString())
-                for name, (kind, call, request) in methods.items()
+                name: kind(call, None, lambda answer: answer.SerializeToString())
+                for name, (kind, call) in methods.items()
             },
         )
 

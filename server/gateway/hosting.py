@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from groundswell.server.gateway.federation import FederationView
 from groundswell.server.gateway.grpc_host import Security
 from groundswell.server.gateway.guard import Guard
 from groundswell.server.gateway.http_host import http_app
-from groundswell.server.gateway.limits import HEADER_SECONDS
+from groundswell.server.gateway.limits import BODY_SECONDS, HEADER_SECONDS
 from groundswell.server.gateway.service import QueryService
 from groundswell.shared.errors import InputError
 
@@ -59,10 +59,11 @@ class Binding:
 class TimedHead(HttpToolsProtocol):
     """Closes a connection whose request head does not come in time (slow loris)."""
 
+    head_seconds = HEADER_SECONDS
     _head: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """A new connection has ``HEADER_SECONDS`` for its first head."""
+        """A new connection has ``head_seconds`` for its first head."""
         super().connection_made(transport)
         self._expect_head()
 
@@ -83,7 +84,7 @@ class TimedHead(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
-        self._head = self.loop.call_later(HEADER_SECONDS, self._give_up)
+        self._head = self.loop.call_later(self.head_seconds, self._give_up)
 
     def _forget_head(self) -> None:
         if self._head is not None:
@@ -100,18 +101,114 @@ class TimedHead(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Uvicorn, with signals left to the task that runs both hosts."""
 
-    interrupted = False
-
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Nothing: uvicorn's way would end the process before gRPC has."""
         yield
 
-    def stop(self, number: int) -> None:
-        """Ask for the end; a second time, at once."""
-        self.interrupted = number == signal.SIGINT
-        self.force_exit = self.should_exit
-        self.should_exit = True
+
+class Gateway:
+    """Both hosts of one service.
+
+    Args:
+        federation: what the dashboard shows of it.
+        binding: where to listen.
+        header_seconds, body_seconds: within which a request's head and body must come.
+    """
+
+    def __init__(
+        self,
+        service: QueryService,
+        federation: FederationView,
+        binding: Binding,
+        *,
+        header_seconds: float = HEADER_SECONDS,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        self._service = service
+        self._federation = federation
+        self._binding = binding
+        self._header_seconds = header_seconds
+        self._body_seconds = body_seconds
+        self._server: _Server | None = None
+        self.http_port = 0
+        self.grpc_port: int | None = None
+
+    async def serve(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until ``stop``; ``ready`` is called when both hosts listen.
+
+        Raises:
+            InputError: a port is taken, or a certificate can't be read.
+        """
+        binding = self._binding
+        listening = _listen(binding)
+        self.http_port = listening.getsockname()[1]
+        grpc_server = await self._start_grpc()
+        self._server = _Server(self._config())
+        scheme = "http" if binding.certificate is None else "https"
+        _LOG.info("serving", url=f"{scheme}://{_bracketed(binding.host)}:{self.http_port}/")
+        try:
+            # The socket listens already: who connects now waits for the first turn of the loop.
+            ready()
+            await self._server.serve([listening])
+        finally:
+            if grpc_server is not None:
+                await grpc_server.stop(_STOP_SECONDS)
+            self._service.close()
+
+    def stop(self) -> None:
+        """End after the requests in hand; a second time, at once."""
+        if self._server is not None:
+            self._server.force_exit = self._server.should_exit
+            self._server.should_exit = True
+
+    def _config(self) -> uvicorn.Config:
+        hosts = _LOCAL_HOSTS if self._binding.loopback else None
+        app = Guard(
+            http_app(self._service, self._federation),
+            self._service.metrics,
+            hosts,
+            body_seconds=self._body_seconds,
+        )
+        seconds = self._header_seconds
+
+        class Timed(TimedHead):
+            head_seconds = seconds
+
+        return uvicorn.Config(
+            app,
+            http=Timed,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            ssl_certfile=self._binding.certificate,
+            ssl_keyfile=self._binding.key,
+        )
+
+    async def _start_grpc(self) -> Any:
+        binding = self._binding
+        if binding.grpc_port is None:
+            return None
+        security = None
+        if binding.certificate is not None and binding.key is not None:
+            security = Security(_read(binding.certificate), _read(binding.key))
+        try:
+            address = f"{_bracketed(binding.host)}:{binding.grpc_port}"
+            server, self.grpc_port = await grpc_host.start(self._service, address, security)
+        except RuntimeError as error:
+            if binding.grpc_required:
+                raise InputError(
+                    "--grpc-port", binding.grpc_port, "the port is taken", "name another"
+                ) from error
+            _LOG.warning("grpc off", port=binding.grpc_port, reason="the port is taken")
+            return None
+        _LOG.info("serving grpc", address=f"{_bracketed(binding.host)}:{self.grpc_port}")
+        return server
 
 
 def run(service: QueryService, federation: FederationView, binding: Binding) -> None:
@@ -121,61 +218,24 @@ def run(service: QueryService, federation: FederationView, binding: Binding) -> 
         InputError: a port is taken, or a certificate can't be read.
     """
     configure_logs()
-    asyncio.run(_serve(service, federation, binding))
-
-
-async def _serve(service: QueryService, federation: FederationView, binding: Binding) -> None:
-    hosts = _LOCAL_HOSTS if binding.loopback else None
-    app = Guard(http_app(service, federation), service.metrics, hosts)
-    config = uvicorn.Config(
-        app,
-        http=TimedHead,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-        ssl_certfile=binding.certificate,
-        ssl_keyfile=binding.key,
-    )
-    server = _Server(config)
-    listening = _listen(binding)
-    grpc_server = await _start_grpc(service, binding)
-    scheme = "http" if binding.certificate is None else "https"
-    _LOG.info("serving", url=f"{scheme}://{binding.host}:{listening.getsockname()[1]}/")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, server.stop, number)
-    try:
-        await server.serve([listening])
-    finally:
-        if grpc_server is not None:
-            await grpc_server.stop(_STOP_SECONDS)
-        service.close()
-    if server.interrupted:
+    gateway = Gateway(service, federation, binding)
+    interrupted = asyncio.run(_until_signal(gateway))
+    if interrupted:
         raise KeyboardInterrupt
 
 
-async def _start_grpc(service: QueryService, binding: Binding) -> Any:
-    if binding.grpc_port is None:
-        return None
-    security = None
-    if binding.certificate is not None and binding.key is not None:
-        security = Security(_read(binding.certificate), _read(binding.key))
-    try:
-        address = f"{_bracketed(binding.host)}:{binding.grpc_port}"
-        server, port = await grpc_host.start(service, address, security)
-    except RuntimeError as error:
-        if binding.grpc_required:
-            raise InputError(
-                "--grpc-port", binding.grpc_port, "the port is taken", "name another"
-            ) from error
-        _LOG.warning("grpc off", port=binding.grpc_port, reason="the port is taken")
-        return None
-    _LOG.info("serving grpc", address=f"{binding.host}:{port}")
-    return server
+async def _until_signal(gateway: Gateway) -> bool:
+    """Serve; returns whether it was SIGINT that ended it."""
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        gateway.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    await gateway.serve()
+    return signal.SIGINT in received
 
 
 def _listen(binding: Binding) -> socket.socket:
@@ -218,6 +278,5 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

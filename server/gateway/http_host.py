@@ -23,7 +23,7 @@ from groundswell.server.gateway.faults import (
     STATUSES,
     fault_of,
     log_broken,
-    shortened,
+    wrong_input,
 )
 from groundswell.server.gateway.federation import FederationView, NoFederation
 from groundswell.server.gateway.service import QueryService
@@ -205,7 +205,9 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def wrong_query(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _json(_wrong(first["loc"][1:], first["msg"], first.get("input")), 422)
+        key, rule = _key(first["loc"][1:]), _rule(first["msg"])
+        fault = wrong_input(key, first.get("input"), rule, "see /openapi.json")
+        return _json(fault, STATUSES[BAD_INPUT].http)
 
     @app.exception_handler(HTTPException)
     async def wrong_path(request: Request, error: HTTPException) -> Response:
@@ -240,21 +242,17 @@ async def _body(model: type[Q], request: Request) -> Q:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             raise Refusal("not-json", f"the body is no JSON in UTF-8: {first['msg']}") from error
-        fault = _wrong(first["loc"], first["msg"], first["input"])
         raise InputError(
-            fault.key or "body", first["input"], first["msg"], fault.remedy or ""
+            _key(first["loc"]), first["input"], _rule(first["msg"]), "see /openapi.json"
         ) from error
 
 
-def _wrong(where: tuple[int | str, ...], rule: str, value: object) -> Fault:
-    key = ".".join(str(part) for part in where) or "body"
-    remedy = "see /openapi.json"
-    return Fault(
-        code=BAD_INPUT,
-        detail=f"{key}: {shortened(value)}: {rule.removeprefix('Value error, ')}; {remedy}",
-        key=key,
-        remedy=remedy,
-    )
+def _key(where: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in where) or "body"
+
+
+def _rule(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 def _authorization(request: Request) -> str | None:

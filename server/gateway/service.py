@@ -59,6 +59,8 @@ class QueryService:
 
     Args:
         tokens: None in development on loopback: everyone may do everything.
+        clock: microseconds since 1970.
+        waiting: most forecasts that may wait.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class QueryService:
         tokens: Tokens | None = None,
         metrics: Metrics | None = None,
         clock: Callable[[], int] = lambda: microseconds(utc_now()),
+        waiting: int = 1024,
     ) -> None:
         self.models = models
         self.metrics = metrics or Metrics()
@@ -76,18 +79,20 @@ class QueryService:
         self._clock = clock
         self._rates = RateLimit()
         self._sessions = Sessions()
-        # Two threads: a long explanation never holds up a forecast.
+        # Threads of their own: neither an explanation nor a load ever holds up a forecast.
         self._forecasting = ThreadPoolExecutor(1, "forecast")
         self._slow = ThreadPoolExecutor(1, "explain")
+        self._loading = ThreadPoolExecutor(2, "load")
         self._slow_waiting = 0
         self._batcher: MicroBatcher[_Checked, PredictAnswer] = MicroBatcher(
-            _predict_batch, self._forecasting, watch=self.metrics.batch
+            _predict_batch, self._forecasting, waiting=waiting, watch=self.metrics.batch
         )
 
     def close(self) -> None:
         """Let the threads end."""
         self._forecasting.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
+        self._loading.shutdown(wait=False, cancel_futures=True)
 
     def admit(self, authorization: str | None, scope: Scope, cost: int = 1) -> Caller:
         """Who asks, if they may.
@@ -170,11 +175,12 @@ class QueryService:
         return "the model's population statistics saw events after the time that is forecast from"
 
     async def _model(self, name: str | None) -> ServedModel:
-        """The model, from memory at once or loaded on the slow thread."""
+        """The model, from memory at once, or looked up and loaded."""
         ready = self.models.ready(name)
         if ready is not None:
             return ready
-        return await self._apart(lambda: self.models.model(name))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._loading, self.models.model, name)
 
     async def _checked(self, request: HistoryQuestion) -> tuple[ServedModel, int]:
         model = await self._model(request.model)

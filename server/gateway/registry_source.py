@@ -1,0 +1,96 @@
+"""Models of a registry, loaded when first asked for and held while they are in use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from groundswell.server.registry import CHAMPION, LATEST, Registry
+from groundswell.shared.answering import ServedModel
+from groundswell.shared.errors import Refusal
+from groundswell.shared.questions import ModelsAnswer
+from groundswell.shared.served import serve_folder
+
+LOADED = 3  # models held in memory
+LOOK_AGAIN_AFTER = 2.0  # seconds for which an alias is taken to stand
+
+
+class RegistrySource:
+    """``sources.ModelSource`` over a registry; several gateways may share one.
+
+    Args:
+        load: replaced in tests.
+        clock: seconds, never falling.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        load: Callable[[Path, str], ServedModel] = serve_folder,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._load = load
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[str, ServedModel] = OrderedDict()
+        self._aliases: dict[str, tuple[str, float]] = {}
+
+    def ready(self, name: str | None) -> ServedModel | None:
+        """A loaded version, where its alias was looked up a moment ago."""
+        version = name or CHAMPION
+        if version in (CHAMPION, LATEST):
+            known = self._aliases.get(version)
+            if known is None or self._clock() - known[1] > LOOK_AGAIN_AFTER:
+                return None
+            version = known[0]
+        return self._loaded.get(version)
+
+    def model(self, name: str | None) -> ServedModel:
+        """A version or alias, loaded; raises ``Refusal("unknown-model")``, ModelError."""
+        asked = name or CHAMPION
+        version = self._registry.show(asked).version
+        self._aliases[asked] = (version, self._clock())
+        if len(self._aliases) > 2:
+            self._aliases = {k: v for k, v in self._aliases.items() if k in (CHAMPION, LATEST)}
+        return self._held(version)
+
+    def listing(self) -> ModelsAnswer:
+        """All versions."""
+        return self._registry.listing()
+
+    def promote(self, version: str) -> ModelsAnswer:
+        """Make a version the champion; it is loaded first, so that nobody waits for it.
+
+        Raises:
+            Refusal: ``unknown-model`` or ``quality-gate``.
+        """
+        self._held(self._registry.show(version).version)
+        self._registry.promote(version)
+        self._aliases.clear()
+        return self.listing()
+
+    def rollback(self) -> ModelsAnswer:
+        """Go back to the champion before; raises ``Refusal("no-earlier-version")``."""
+        self._registry.rollback()
+        self._aliases.clear()
+        return self.listing()
+
+    def _held(self, version: str) -> ServedModel:
+        with self._lock:
+            found = self._loaded.pop(version, None)
+            if found is None:
+                found = self._load(self._registry.folder(version), version)
+            self._loaded[version] = found
+            while len(self._loaded) > LOADED:
+                self._loaded.popitem(last=False)
+            return found
+
+
+def check_not_empty(registry: Registry) -> None:
+    """Raises ``Refusal("unknown-model")`` where there is nothing to serve."""
+    if registry.champion() is None:
+        raise Refusal("unknown-model", "the registry holds no version yet; add one first")
