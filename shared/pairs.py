@@ -10,6 +10,8 @@ Float64 = NDArray[np.float64]
 
 FLOOR = 3e-4  # least popularity, a constant of the recipe in protocol.md
 LARGEST_WEIGHT = 6.0  # largest inverse-root-popularity weight over the median
+RANK = 80  # directions in which labels are compared: a smaller matrix drowns less in its noise
+LARGEST_STRETCH = 3.0  # most that a user's projected vector is lengthened
 EDGE_MARGIN = 1.05  # eigenvalues below this multiple of the noise edge are dropped
 
 
@@ -43,39 +45,61 @@ def association_vectors(counts: NDArray[np.floating], popularity: NDArray[np.flo
     return x * np.minimum(2.0, 1.0 / np.maximum(norm, 1e-12))
 
 
-def released_pairs(x: Float64) -> Float64:
-    """Upper triangles of ``x x^T``, off-diagonals times sqrt 2: ``[U, L (L + 1) / 2]``."""
-    upper, right = np.triu_indices(x.shape[1])
-    return x[:, upper] * x[:, right] * np.where(upper == right, 1.0, np.sqrt(2.0))
+def directions(popularity: NDArray[np.floating], kernel: Float64) -> Float64:
+    """The directions in which labels are compared, float64 ``[L, min(RANK, L)]``, orthonormal.
+
+    Leading eigenvectors of sqrt(p) kernel sqrt(p): popular labels stand more or less alone, rare
+    ones lean on labels with a similar text, group and size. Public, or free post-processing.
+
+    Args:
+        kernel: similarity of the labels, ``[L, L]``.
+    """
+    root = np.sqrt(np.clip(np.asarray(popularity, dtype=np.float64), FLOOR, 1.0))
+    _, vectors = np.linalg.eigh(kernel * root[:, None] * root)
+    return np.ascontiguousarray(vectors[:, ::-1][:, :RANK])
 
 
-def denoised_factor(mean: Float64, noise_std: float, labels: int, rank: int = 48) -> Float64:
-    """``[L, rank]`` factor F with F F^T near the clean Gram matrix.
+def projected(x: Float64, basis: NDArray[np.floating]) -> Float64:
+    """Association vectors along ``basis``, lengthened at most ``LARGEST_STRETCH`` times to norm 1.
+
+    Returns:
+        float64 ``[U, R]``, rows of norm at most 1 whatever the basis holds; zeros stay zeros.
+    """
+    z = x @ np.nan_to_num(np.asarray(basis, dtype=np.float64), posinf=0.0, neginf=0.0)
+    norm = np.linalg.norm(z, axis=1, keepdims=True)
+    return z * np.minimum(LARGEST_STRETCH, 1.0 / np.maximum(norm, 1e-12))
+
+
+def released_pairs(z: Float64) -> Float64:
+    """Upper triangles of ``z z^T``, off-diagonals times sqrt 2: ``[U, R (R + 1) / 2]``."""
+    upper, right = np.triu_indices(z.shape[1])
+    return z[:, upper] * z[:, right] * np.where(upper == right, 1.0, np.sqrt(2.0))
+
+
+def denoised_factor(mean: Float64, noise_std: float, basis: NDArray[np.floating]) -> Float64:
+    """Factor F, ``[L, R]``, with F F^T near the clean Gram matrix of the labels.
 
     A symmetric Gaussian noise matrix with off-diagonal deviation ``noise_std / sqrt 2`` has its
-    spectrum's edge at ``noise_std sqrt(2 L)``; what lies below ``EDGE_MARGIN`` times that is
+    spectrum's edge at ``noise_std sqrt(2 R)``; what lies below ``EDGE_MARGIN`` times that is
     dropped, what lies above is shrunk to sqrt(value^2 - edge^2), the optimum in Frobenius norm for
     a spiked Wigner matrix (Gavish and Donoho 2017, section VII).
 
     Args:
-        mean: released mean over users, ``[L (L + 1) / 2]``.
+        mean: released mean over users, ``[R (R + 1) / 2]``.
         noise_std: deviation of the noise on each coordinate of ``mean``.
+        basis: ``[L, R]``.
     """
-    upper, right = np.triu_indices(labels)
-    gram = np.zeros((labels, labels))
+    rank = basis.shape[1]
+    upper, right = np.triu_indices(rank)
+    gram = np.zeros((rank, rank))
     gram[upper, right] = mean * np.where(upper == right, 1.0, np.sqrt(0.5))
     gram[right, upper] = gram[upper, right]
     values, vectors = np.linalg.eigh(gram)
-    edge = noise_std * np.sqrt(2.0 * labels)
+    edge = noise_std * np.sqrt(2.0 * rank)
     shrunk = np.sqrt(np.maximum(values**2 - edge**2, 0.0))
     shrunk[values < EDGE_MARGIN * edge] = 0.0
-    shrunk[values <= 0] = 0.0
-    order = np.argsort(-shrunk)[:rank]
-    factor = vectors[:, order] * np.sqrt(shrunk[order])
-    signs = np.sign(factor[np.argmax(np.abs(factor), axis=0), np.arange(factor.shape[1])])
-    padded = np.zeros((labels, rank))
-    padded[:, : factor.shape[1]] = factor * np.where(signs == 0, 1, signs)
-    return padded
+    factor: Float64 = basis @ (vectors * np.sqrt(shrunk))[:, ::-1]
+    return factor
 
 
 def associations(counts: NDArray[np.floating], popularity: Float32, factor: Float32) -> Float32:

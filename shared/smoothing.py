@@ -26,6 +26,12 @@ SIZE = 0.3  # weight of catalogue size beside a cosine of 1
 NUGGET = 0.6  # variance of a log figure that no similarity explains
 SIGNAL = 1.5  # prior variance of a log figure that similarity explains
 LEAST = 1e-5  # least share and rate; keeps logarithms finite
+MOST = 0.98  # largest rate
+TEXT_IN_RATES = 0.3  # prior variance of a log rate that similarity explains
+RATE_NUGGET = 0.08  # variance of a log rate that similarity and popularity don't explain
+RATE_STD = 0.25  # prior deviation of one level's log rate about the label's common factor
+RISE = 0.3  # a level's common rate lies about this part of the way from the level below to 1
+RISE_STD = 0.1
 GRID = np.linspace(-5.0, 5.0, 81)  # quadrature nodes, prior deviations
 PASSES = 3  # alternations between posterior and prior; more change nothing
 
@@ -80,28 +86,84 @@ def smoothed_rates(
         popularity: ``[L]``, smoothed.
     """
     levels, labels = bought.shape
-    text = similarity(embeddings, catalogue)
+    text = TEXT_IN_RATES * similarity(embeddings, catalogue)
     log_popularity = np.log(np.maximum(popularity, LEAST))
-    active = max(float(bought.sum(axis=0).max()), LEAST)
-    at_risk_hat = np.empty_like(bought)
+    risk = _at_risk(at_risk, at_risk_std, text, log_popularity)
+    first = smooth(
+        bought[0] / risk[0],
+        np.full(labels, max(bought_std, LEAST)) / risk[0],
+        _kernel(text, [log_popularity]),
+        nugget=RATE_NUGGET,
+    )
+    common = _common_rates(bought, risk, bought_std)
+    loyalty = _loyalty(bought, risk, common, bought_std, _kernel(text, [log_popularity]))
     rates = np.empty((labels, levels))
-    known = [log_popularity]
-    deviation_n = np.full(labels, max(at_risk_std, LEAST))
-    risk_known = [log_popularity]
+    rates[:, 0] = first.mean
     for k in range(1, levels):
-        posterior = smooth(at_risk[k - 1], deviation_n, _kernel(0.3 * text, risk_known))
-        at_risk_hat[k] = posterior.mean
-        risk_known = [log_popularity, posterior.log_mean]
-    everyone = max(active, 1.0) if active > 1 else 1.0
-    at_risk_hat[0] = np.maximum(everyone - at_risk_hat[1:].sum(axis=0), 0.05)
-    for k in range(levels):
-        n = np.maximum(at_risk_hat[k], LEAST)
-        guess = bought[k].sum() / n.sum()
-        spread = np.hypot(bought_std, abs(guess) * (at_risk_std if k else 0.0)) / n
-        posterior = smooth(bought[k] / n, spread, _kernel(0.3 * text, known), nugget=0.15)
-        rates[:, k] = np.clip(posterior.mean, LEAST, 0.98)
+        expected = common[k] * np.exp(loyalty / np.sqrt(k))
+        spread = np.hypot(bought_std, common[k] * at_risk_std)
+        rates[:, k] = _near(expected, bought[k], risk[k], max(spread, LEAST))
+    return np.clip(rates, LEAST, MOST)
+
+
+def _at_risk(
+    observed: Float64, noise_std: float, text: Float64, log_popularity: Float64
+) -> Float64:
+    """Smoothed shares at risk, float64 ``[K, L]``; level 0 is what the other levels leave."""
+    found = [np.zeros_like(log_popularity)]
+    known = [log_popularity]
+    for level in observed:
+        deviation = np.full(len(level), max(noise_std, LEAST))
+        posterior = smooth(level, deviation, _kernel(text, known))
+        found.append(posterior.mean)
         known = [log_popularity, posterior.log_mean]
+    found[0] = np.maximum(1.0 - np.sum(found[1:], axis=0), 0.05)
+    return np.maximum(np.stack(found), LEAST)
+
+
+def _common_rates(bought: Float64, risk: Float64, bought_std: float) -> Float64:
+    """Rates of all labels together by level, float64 ``[K]``, rising.
+
+    High levels are rare, so their own figure is shrunk towards what the level below suggests.
+    """
+    labels = bought.shape[1]
+    rates = np.empty(len(bought))
+    for k in range(len(bought)):
+        total = risk[k].sum()
+        own = bought[k].sum() / total
+        if k < 2:
+            rates[k] = np.clip(own, LEAST, MOST)
+            continue
+        below = rates[k - 1]
+        suggested = below + (1 - below) * RISE
+        noise = bought_std * np.sqrt(labels) / total
+        trust = RISE_STD**2 / (RISE_STD**2 + noise**2)
+        rates[k] = np.clip(trust * own + (1 - trust) * suggested, below, MOST)
     return rates
+
+
+def _loyalty(
+    bought: Float64, risk: Float64, common: Float64, bought_std: float, kernel: Float64
+) -> Float64:
+    """Log of how much more a label is repeated than labels are in common, float64 ``[L]``.
+
+    One figure from all levels above 0, each weighted by what it is expected to tell, is known much
+    better than every level's rate.
+    """
+    expected = common[1:, None] * risk[1:]
+    power = np.maximum((expected**2).sum(axis=0), LEAST**2)
+    observed = (expected * bought[1:]).sum(axis=0) / power
+    return smooth(observed, bought_std / np.sqrt(power), kernel, nugget=RATE_NUGGET).log_mean
+
+
+def _near(expected: Float64, bought: Float64, risk: Float64, spread: float) -> Float64:
+    """Posterior mean of each rate, log-normal about ``expected``, float64 ``[L]``."""
+    nodes = expected[:, None] * np.exp(RATE_STD * GRID)
+    misfit = (bought[:, None] - risk[:, None] * nodes) / spread
+    weight = -0.5 * GRID**2 - 0.5 * misfit**2
+    weight = np.exp(weight - weight.max(axis=1, keepdims=True))
+    mean: Float64 = (weight * nodes).sum(axis=1) / weight.sum(axis=1)
+    return mean
 
 
 def smooth(

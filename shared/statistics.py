@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.habits import LEVELS, RECENT_BASKETS
 from groundswell.shared.histories import Float32, Histories, Int64
-from groundswell.shared.pairs import association_vectors, denoised_factor, released_pairs
-from groundswell.shared.smoothing import smoothed_popularity, smoothed_rates
+from groundswell.shared.pairs import (
+    RANK,
+    association_vectors,
+    denoised_factor,
+    directions,
+    projected,
+    released_pairs,
+)
+from groundswell.shared.smoothing import similarity, smoothed_popularity, smoothed_rates
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
 
@@ -124,7 +131,14 @@ class Popularity(StatisticKind):
     ) -> dict[str, Float32]:
         mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
         popularity = smoothed_popularity(mean, deviation, catalogue, label_embeddings)
-        return {"popularity": popularity.astype(np.float32), **kept}
+        released = {"popularity": popularity.astype(np.float32), **kept}
+        if "pairs_basis" not in earlier:
+            basis = directions(popularity, similarity(label_embeddings, catalogue))
+            released |= {
+                "pairs_basis": basis.astype(np.float32),
+                "pairs_popularity": released["popularity"],
+            }
+        return released
 
 
 class RepeatRates(StatisticKind):
@@ -152,10 +166,10 @@ class RepeatRates(StatisticKind):
         for at in windows_at:
             acted = _acted(h, int(at), task, labels)
             level = _levels(h, int(at), labels)
-            active = acted.any(axis=1)
+            active: NDArray[np.bool_] = np.asarray(acted.any(axis=1))
             windows += active
             for k in range(LEVELS):
-                here = np.asarray(level == k, dtype=bool) & active[:, None]
+                here = np.equal(level, np.int8(k)) & active[:, None]
                 bought[:, k] += acted * here
                 at_risk[:, k] += here
         bought /= np.maximum(windows, 1)[:, None, None] * self.BOUGHT
@@ -176,38 +190,70 @@ class RepeatRates(StatisticKind):
         mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
         blocks = mean.reshape(2 * LEVELS - 1, labels) * np.sqrt(2)
         deviation *= float(np.sqrt(2))
+        popularity = self._popularity(blocks, deviation, catalogue, earlier, label_embeddings)
         rates = smoothed_rates(
             bought=blocks[:LEVELS] * self.BOUGHT,
             at_risk=blocks[LEVELS:] * self.AT_RISK,
             bought_std=deviation * self.BOUGHT,
             at_risk_std=deviation * self.AT_RISK,
-            popularity=earlier["popularity"].astype(np.float64),
+            popularity=popularity,
             embeddings=label_embeddings,
             catalogue=catalogue,
         )
-        return {"h5": rates.astype(np.float32), **kept}
+        return {
+            "h5": rates.astype(np.float32),
+            "popularity": popularity.astype(np.float32),
+            **kept,
+        }
+
+    def _popularity(
+        self,
+        blocks: Float64,
+        deviation: float,
+        catalogue: Catalogue,
+        earlier: Statistics,
+        embeddings: Float32,
+    ) -> Float64:
+        """Popularity from its own release and from this one's sum over levels, float64 ``[L]``."""
+        again = blocks[:LEVELS].sum(axis=0) * self.BOUGHT
+        if "popularity_mean" not in earlier:
+            return np.maximum(earlier["popularity"].astype(np.float64), 0)
+        released = earlier["popularity_mean"].astype(np.float64)
+        own = float(earlier["popularity_deviation"][0])
+        # The clips differ, so the two may differ by a factor, which all labels share.
+        factor = np.clip(released.sum() / max(float(again.sum()), 1e-9), 0.5, 2.0)
+        other = deviation * self.BOUGHT * np.sqrt(LEVELS) * factor
+        share = own**2 / max(own**2 + other**2, 1e-18)
+        mean = (1 - share) * released + share * factor * again
+        noise = float(np.hypot((1 - share) * own, share * other))
+        return smoothed_popularity(mean, noise, catalogue, embeddings)
 
 
 class Pairs(StatisticKind):
     """Which labels go together: the Gram matrix of users' association vectors, cut to low rank.
 
-    Released is the upper triangle of ``x x^T``, off-diagonal entries times sqrt 2, so that a user's
-    vector has the norm ``|x|^2 <= 1``. One ``x`` a user, from all events, without windows.
+    Released is the upper triangle of ``z z^T``, off-diagonal entries times sqrt 2, so that a user's
+    vector has the norm ``|z|^2 <= 1``. One ``z`` a user, from all events, without windows. What
+    labels are weighted by and compared along comes with the first release of popularity and stays,
+    so that later releases can be averaged; without it nothing is released but noise.
     """
 
     name = "pairs"
     clip_norm = 1.0
-    needs = ("popularity",)
 
     def dimension(self, labels: int) -> int:
-        return labels * (labels + 1) // 2
+        rank = min(RANK, labels)
+        return rank * (rank + 1) // 2
 
     def user_vectors(
         self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
     ) -> Float64:
         labels = len(catalogue.labels)
+        if "pairs_basis" not in earlier:
+            return np.zeros((len(h), self.dimension(labels)))
         counts = _occasion_counts(h, labels)
-        return released_pairs(association_vectors(counts, _pairs_popularity(earlier)))
+        x = association_vectors(counts, earlier["pairs_popularity"])
+        return released_pairs(projected(x, earlier["pairs_basis"]))
 
     def estimate(
         self,
@@ -218,14 +264,11 @@ class Pairs(StatisticKind):
         earlier: Statistics,
         label_embeddings: Float32,
     ) -> dict[str, Float32]:
-        labels = len(catalogue.labels)
+        if "pairs_basis" not in earlier:
+            return {}
         mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
-        factor = denoised_factor(mean, deviation, labels)
-        return {
-            "pairs": factor.astype(np.float32),
-            "pairs_popularity": _pairs_popularity(earlier),
-            **kept,
-        }
+        basis = earlier["pairs_basis"].astype(np.float64)
+        return {"pairs": denoised_factor(mean, deviation, basis).astype(np.float32), **kept}
 
 
 def _merged(
@@ -247,12 +290,6 @@ def _merged(
         f"{name}_deviation": np.array([deviation], dtype=np.float32),
     }
     return mean, deviation, kept
-
-
-def _pairs_popularity(earlier: Statistics) -> Float32:
-    """The popularity that pairs are weighted by: always that of their first release."""
-    found = earlier.get("pairs_popularity")
-    return earlier["popularity"] if found is None else found
 
 
 def _acted(h: Histories, at: int, task: Task, labels: int) -> Float64:
