@@ -38,13 +38,14 @@ def results_table(results: Results) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     for slice_name in slices(results):
         _add_slice(table, results, slice_name)
-    legend = (
-        f"{_BEST} best private model   {_HONEST} {HONEST_BASELINE}, the honest baseline "
-        f"(own and overall frequency, both tuned)\n"
-        "± standard deviation; of a difference, the paired standard error over users"
-    )
+    marks = [
+        f"{_HONEST} {HONEST_BASELINE}, the honest baseline (own and overall frequency, both tuned)",
+        "± standard deviation; of a difference, the paired standard error over users",
+    ]
+    if any(best_private(results, name) for name in slices(results)):
+        marks.insert(0, f"{_BEST} best private model")
     said = [Text(each) for each in sentences(results, leads(results))]
-    return Group(table, Text(legend, style="dim"), *said)
+    return Group(table, Text("\n".join(marks), style="dim"), *said)
 
 
 def _add_slice(table: Table, results: Results, slice_name: str) -> None:

@@ -54,9 +54,18 @@ def plain(value: float) -> str:
     return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:.2g}"
 
 
-def percent(value: float) -> str:
-    """``12 %``, with decimals where the value is small."""
-    return f"{100 * value:.3g} %"
+def percent(value: float, digits: int = 3) -> str:
+    """``12.3 %`` with so many significant digits; what is below 1 is never rounded to 100 %."""
+    shown = f"{100 * value:.{digits}g}"
+    if shown == "100" and value < 1:
+        return percent(value, digits + 1)
+    return f"{shown} %"
+
+
+def signed(difference: float, se: float | None = None, places: int = 4) -> str:
+    """``+0.0002 ± 0.0010``, with a true minus sign."""
+    error = "" if se is None else f" ± {se:.{places}f}"
+    return f"{difference:+.{places}f}{error}".replace("-", "\N{MINUS SIGN}")
 
 
 def text(x: float, y: float, content: str, class_: str = "", anchor: str = "middle") -> Markup:

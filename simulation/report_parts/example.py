@@ -186,7 +186,7 @@ def _dumbbells(example: Example, window: str) -> Markup:
 
 def _dumbbell(each: Change, kind: str, scale: Scale, y: float) -> Markup:
     start, end = scale(each.long_term), scale(each.forecast)
-    label = each.label if len(each.label) <= 34 else f"{each.label[:33]}…"
+    label = each.label if len(each.label) <= 28 else f"{each.label[:27]}…"
     beside = f"×{each.lift:.2g}" + ("  came" if each.came else "")
     return element(
         "g",

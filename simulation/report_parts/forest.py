@@ -11,6 +11,7 @@ from groundswell.simulation.report_parts.chart import (
     line,
     polyline,
     round_step,
+    signed,
     text,
 )
 from groundswell.simulation.report_parts.markup import Markup, element
@@ -24,11 +25,10 @@ from groundswell.simulation.standings import (
     slices,
     subject,
 )
-from groundswell.simulation.tables import signed
 
-_ROW, _TOP, _PANEL, _GAP, _NAMES = 26, 46, 150, 26, 226
+_ROW, _TOP, _PANEL, _GAP, _NAMES = 26, 46, 170, 24, 240
 # Differences beyond this are drawn as arrows: next to them the close ones could not be told apart.
-_WIDEST = 0.02
+_WIDEST = 0.01
 _NARROWEST = 0.004
 
 
@@ -110,7 +110,7 @@ def _panel(
                 found[model],
                 scale,
                 _TOP + _ROW * (index + 0.5),
-                "ours" if model == best else "other",
+                "ours" if model in (best, subject(results)) else "other",
             )
             for index, model in enumerate(order)
             if model in found
@@ -131,7 +131,7 @@ def _mark(paired: Paired, scale: Scale, y: float, kind: str) -> Markup:
             text(
                 back + (5 if at < 0 else -5),
                 y + 4,
-                f"{at:+.3f}",
+                signed(at, places=3),
                 "value",
                 "start" if at < 0 else "end",
             ),
@@ -144,7 +144,7 @@ def _mark(paired: Paired, scale: Scale, y: float, kind: str) -> Markup:
             line((low, y), (high, y), f"{weight} {kind}")
             for (low, high), weight in zip(ends, ("thin", "thick"), strict=True)
         ),
-        dot((scale(at), y), f"full {kind}", 4.5),
+        dot((scale(at), y), f"full {kind}", 4.0),
     )
 
 
@@ -153,7 +153,7 @@ def _name_class(results: Results, name: str) -> str:
 
 
 def _tick(value: float) -> str:
-    return f"{value:+.3g}"
+    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _in_words(panels: list[tuple[str, dict[str, Paired]]]) -> str:

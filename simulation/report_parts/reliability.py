@@ -126,7 +126,7 @@ def _counts(found: list[Bin], left: int) -> list[Markup]:
         width = max(1.5, scale(math.log10(each.pairs)) - left)
         middle = y + pitch * 0.39 + 4
         shapes += [
-            text(left - 8, middle, percent(each.predicted), "tick", "end"),
+            text(left - 8, middle, percent(each.predicted, 2), "tick", "end"),
             box((left, y), width, 0.78 * pitch, "bar other"),
             text(left + width + 6, middle, f"{each.pairs:,}", "tick", "start"),
         ]

@@ -92,15 +92,15 @@ def _curve(
     spread = se or 0.0
     values = [value for _, value in paid] or [0.5]
     margin = max(4 * spread, 0.25 * (max(values) - min(values)), 0.02)
-    y = Scale(min(values) - margin, max(values) + margin, 230, 16)
+    y = Scale(min(values) - margin, max(values) + margin, 156, 10)
     x = Scale(1, max(2, last), _LEFT + 14, _RIGHT - 24)
     shapes = []
     if paid:
         shapes.append(left_axis(y, _LEFT, _RIGHT, lambda value: f"{value:.3g}"))
-    shapes.append(bottom_axis(x, 262, ticks=round_ticks(last)))
+    shapes.append(bottom_axis(x, 186, ticks=round_ticks(last)))
     known = {number for number, _ in paid}
     shapes += [
-        text(x(number), 254, NOT_MEASURED, "tick")
+        text(x(number), 178, NOT_MEASURED, "tick")
         for number in range(1, last + 1)
         if number not in known
     ]
@@ -117,13 +117,13 @@ def _curve(
         label = f"round {number}: {value:.3f}" + (f" ± {spread:.3f}" if spread else "")
         beside = at - 14 if toward_left else at + 14
         shapes.append(text(beside, y(value) + 4, label, "label", "end" if toward_left else "start"))
-    shapes.append(text((_LEFT + _RIGHT) / 2, 298, "round", "tick"))
+    shapes.append(text((_LEFT + _RIGHT) / 2, 222, "round", "tick"))
     if not paid:
-        shapes.append(text((_LEFT + _RIGHT) / 2, 120, "nothing was paid for", "label"))
+        shapes.append(text((_LEFT + _RIGHT) / 2, 84, "nothing was paid for", "label"))
     words = ", ".join(f"{value:.3f} after round {number}" for number, value in paid)
     return figure(
         name,
-        (760, 306),
+        (760, 230),
         f"Learning curve: {what}",
         f"{what}: {words or 'not paid for in any round'}; “-” in all other rounds."
         + (f" One standard error of the noise is {spread:.3f}." if spread else ""),

@@ -6,11 +6,11 @@ from groundswell.shared.results import Paired, Results
 from groundswell.simulation import models, standings
 from groundswell.simulation.evaluate import ALL
 from groundswell.simulation.promise import NOT_PRIVATE, REHEARSAL
-from groundswell.simulation.report_parts.chart import percent
+from groundswell.simulation.report_parts.chart import percent, signed
 from groundswell.simulation.report_parts.facts import Facts, day, window_words
 from groundswell.simulation.report_parts.markup import Markup, element, join
 from groundswell.simulation.standings import HONEST_BASELINE, NDCG
-from groundswell.simulation.tables import NOT_MEASURED, signed
+from groundswell.simulation.tables import NOT_MEASURED
 
 NO_DIFFERENCE = "no clear difference"
 
@@ -68,7 +68,7 @@ def _cards(results: Results) -> list[Markup]:
             said = verdict(paired.difference, paired.se)
             shown = signed(paired.difference, paired.se)
             found.append(
-                _card(f"against {HONEST_BASELINE}", f"{paired.difference:+.4f}", said, shown)
+                _card(f"against {HONEST_BASELINE}", signed(paired.difference), said, shown)
             )
     privacy = results.privacy
     for name, tier in (("C, central", privacy.central), ("L, local", privacy.local)):
@@ -140,12 +140,8 @@ def _quality(results: Results, facts: Facts, ours: str) -> list[str]:
             f"{signed(paired.difference, paired.se)}. {_in_words(ours, paired)}"
         )
     twin = _twin(facts.against_subject)
-    if twin is not None and results.privacy.private:
-        said.append(
-            f"The same model trained on all events in one place without noise ({twin.model}) "
-            f"differs from it by {signed(twin.difference, twin.se)}: that is what privacy and "
-            f"federation cost here."
-        )
+    if twin is not None:
+        said.append(_cost(twin, private=results.privacy.private))
     return said
 
 
@@ -156,6 +152,19 @@ def _in_words(ours: str, paired: Paired) -> str:
     if said == "ahead":
         return f"{ours} is ahead, by more than chance would often give."
     return f"The baseline is ahead of {ours}."
+
+
+def _cost(twin: Paired, *, private: bool) -> str:
+    """What privacy and federation cost, by the same model trained in one place without noise."""
+    price = "privacy and federation" if private else "federation"
+    same = f"The same model trained on all events in one place without noise ({twin.model})"
+    if verdict(twin.difference, twin.se) == "ahead":
+        se = "" if twin.se is None else f" ± {twin.se:.4f}"
+        return f"{same} is better by {twin.difference:.4f}{se}: that is what {price} cost here."
+    return (
+        f"{same} is not clearly better ({signed(twin.difference, twin.se)}): {price} cost no "
+        "accuracy that these data could show."
+    )
 
 
 def _twin(paired: tuple[Paired, ...]) -> Paired | None:

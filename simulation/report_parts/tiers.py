@@ -88,7 +88,7 @@ def _tiers_table(results: Results, facts: Facts) -> Markup:
         element(
             "table",
             element("caption", "What is promised, and to whom it matters"),
-            element("thead", element("tr", *(element("th", h, scope="col") for h in headings))),
+            element("thead", element("tr", *(_heading(h) for h in headings))),
             element("tbody", *(_tier_row(*row) for row in rows)),
         ),
         element(
@@ -100,6 +100,11 @@ def _tiers_table(results: Results, facts: Facts) -> Markup:
         ),
         class_="wide",
     )
+
+
+def _heading(name: str) -> Markup:
+    words = name in ("Protects against", "Rests on")
+    return element("th", name, scope="col", class_="words" if words else None)
 
 
 def _tier_row(name: str, tier: TierPrivacy, against: str, rests_on: str) -> Markup:
@@ -140,7 +145,11 @@ def _over_rounds(results: Results, facts: Facts) -> Markup | None:
             shapes.append(dot(end, f"full {kind}"))
     shapes += [
         text(
-            646, y(tier.epsilon or found[-1][1]) + 4, _ending(name, tier), f"label {kind}", "start"
+            646,
+            y(tier.epsilon or found[-1][1]) + 4,
+            f"{name} {_two(tier.epsilon)}",
+            f"label {kind}",
+            "start",
         )
         for name, kind, tier, found in series
     ]
@@ -157,12 +166,8 @@ def _over_rounds(results: Results, facts: Facts) -> Markup | None:
         f"{words}.",
         *shapes,
         caption="The first round stands on what the statistics before it had cost. The dashed end "
-        "is the refresh of the statistics and the paid evaluation after the last round.",
+        "is what came after the last round: refreshed statistics and paid evaluations.",
     )
-
-
-def _ending(name: str, tier: TierPrivacy) -> str:
-    return f"{name} {_two(tier.epsilon)}"
 
 
 def _membership(results: Results) -> Markup:
