@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from groundswell.shared.event_input import forecast_time, histories_of
 from groundswell.shared.histories import Float32, Histories, Int64
 from groundswell.shared.questions import (
     Basis,
+    Event,
     HistoryQuestion,
     Interest,
     PredictAnswer,
@@ -27,10 +29,14 @@ from groundswell.shared.questions import (
     RecommendAnswer,
     RecommendRequest,
     Trend,
+    TypedAnswer,
+    TypedEvent,
     microseconds,
 )
 from groundswell.shared.recommend import ItemIndex, recommend_items
 from groundswell.shared.task import Task
+
+NEAR = 0.4  # cosine from which typed words are taken for a label
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,9 @@ class Forecaster(Protocol):
         Args:
             texts: what the tokens from ``len(catalogue)`` on stand for.
         """
+
+    def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
+        """The label whose text is most like each text, and the cosine of the two."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,26 @@ def predict(
         )
         for row, request in enumerate(requests)
     ]
+
+
+def understand(model: ServedModel, events: Sequence[Event], now: datetime) -> TypedAnswer:
+    """The labels that the words of typed events come near to."""
+    texts = [event.text or "" for event in events]
+    found = model.forecaster.nearest(texts) if texts else []
+    exact = {label.casefold(): label for label in model.labels}
+    return TypedAnswer(
+        now=now,
+        events=tuple(
+            TypedEvent(
+                time=event.time,
+                action=event.action,
+                text=text,
+                label=exact.get(text.casefold(), model.labels[place] if near >= NEAR else None),
+                similarity=near,
+            )
+            for event, text, (place, near) in zip(events, texts, found, strict=True)
+        )
+    )
 
 
 def interests(

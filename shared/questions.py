@@ -28,6 +28,7 @@ MAX_TEXT = 1_000  # characters of one text, label or item key
 MAX_TOP = 1_000
 MAX_BATCH = 256
 MAX_FILTER = 1_000
+MAX_TYPED = 5_000  # characters of a typed history
 RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fades
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
@@ -161,6 +162,13 @@ class ExplainRequest(HistoryQuestion):
     method: Literal["shapley", "lime"] = "shapley"
 
 
+class TypedRequest(Question):
+    """A history as people type it: ``searched smartwatch; viewed fitness band 3 days ago``."""
+
+    text: str = Field(max_length=MAX_TYPED)
+    model: Version | None = None
+
+
 class TrendsRequest(Question):
     """How does demand move over the sites?"""
 
@@ -221,6 +229,28 @@ class BatchAnswer(Answer):
     answers: tuple[PredictAnswer, ...]
 
 
+class TypedEvent(Answer):
+    """One event of a typed history, and the label that its words come nearest to.
+
+    Attributes:
+        label: null where no label is near.
+        similarity: cosine of the nearest label's text with the words.
+    """
+
+    time: datetime
+    action: str
+    text: str
+    label: str | None
+    similarity: float
+
+
+class TypedAnswer(Answer):
+    """What a typed history was understood as, in the order typed; ``now`` is the gateway's."""
+
+    now: datetime
+    events: tuple[TypedEvent, ...]
+
+
 class Recommendation(Answer):
     """An item, how probable it is as the next action's, and why."""
 
@@ -228,6 +258,7 @@ class Recommendation(Answer):
     label: str
     score: float
     trend: Trend
+    uses: int = Field(default=0, description="how often the shopper used it before")
     reason: str
 
 

@@ -100,6 +100,7 @@ def recommend_items(
             label=label,
             score=score,
             trend=(trend := Trend.of(float(lift[catalogue.index[label]]))),
+            uses=used[item].times if item in used else 0,
             reason=_reason(used.get(item), trend, label),
         )
         for score, item, label in ranked

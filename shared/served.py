@@ -44,6 +44,14 @@ class LoadedForecaster:
         long_term = np.maximum(self._loaded.long_term(h, at), LEAST_RATE)
         return Forecast(probability, (probability / long_term).astype(np.float32))
 
+    def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
+        """The nearest label of each text, see ``answering.Forecaster``."""
+        loaded = self._loaded
+        unit = loaded.backbone.encode(texts, loaded.checkpoint.spec.layers).unit
+        cosine = unit @ loaded.inputs.space.embeddings.T
+        best = cosine.argmax(axis=1)
+        return [(int(i), float(row[i])) for i, row in zip(best, cosine, strict=True)]
+
 
 def serve_folder(
     folder: Path, version: str | None = None, backbone: str | None = None

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from groundswell.shared.errors import InputError
-from groundswell.shared.questions import Event
+from groundswell.shared.questions import MAX_TYPED, Event
 
 MAX_CLAUSES = 50
-MAX_TYPED = 5_000  # characters
 _CLAUSE = re.compile(r"[;；\n。]+")
 _VERBS: tuple[tuple[str, str], ...] = (
     ("purchase", r"(?:re-?)?(?:bought|purchased|ordered)(?:\s+|$)|(?:购买|又买|买|下单)(?:了|过)?"),

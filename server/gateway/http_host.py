@@ -45,6 +45,8 @@ from groundswell.shared.questions import (
     StreamRequest,
     TrendsAnswer,
     TrendsRequest,
+    TypedAnswer,
+    TypedRequest,
     Version,
 )
 
@@ -55,6 +57,7 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     StreamRequest,
     RecommendRequest,
     ExplainRequest,
+    TypedRequest,
 )
 _HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -148,6 +151,12 @@ def _add_questions(app: FastAPI, service: QueryService) -> None:
         """Which past events made this forecast?"""
         service.admit(_authorization(request), Scope.EXPLAIN)
         return _json(await service.explain(await _body(ExplainRequest, request)))
+
+    @app.post("/v1/typed", **_documented(TypedRequest, TypedAnswer))
+    async def typed(request: Request) -> Response:
+        """What does a history mean that was typed as text, in English or Chinese?"""
+        service.admit(_authorization(request), Scope.PREDICT)
+        return _json(await service.understand(await _body(TypedRequest, request)))
 
     @app.get("/v1/trends", **_documented(None, TrendsAnswer))
     async def trends(request: Request, question: Annotated[TrendsRequest, Query()]) -> Response:

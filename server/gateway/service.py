@@ -37,9 +37,13 @@ from groundswell.shared.questions import (
     StreamRequest,
     TrendsAnswer,
     TrendsRequest,
+    TypedAnswer,
+    TypedRequest,
     microseconds,
+    moment,
     utc_now,
 )
+from groundswell.shared.typed import typed_history
 
 A = TypeVar("A")
 MOST_SLOW = 16  # explanations and recommendations that may wait
@@ -151,6 +155,13 @@ class QueryService:
         """Which past events made a forecast."""
         model, at = await self._checked(request)
         return await self._apart(lambda: explain_question(model, request, at), seconds)
+
+    async def understand(self, request: TypedRequest, seconds: float | None = None) -> TypedAnswer:
+        """What a typed history means; raises InputError where a clause names nothing."""
+        model = await self._model(request.model)
+        now = moment(self._clock())
+        events = typed_history(request.text, now)
+        return await self._apart(lambda: answering.understand(model, events, now), seconds)
 
     async def trends(self, request: TrendsRequest, seconds: float | None = None) -> TrendsAnswer:
         """Demand over the sites."""

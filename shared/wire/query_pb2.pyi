@@ -130,18 +130,20 @@ class RecommendRequest(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window: _Optional[str] = ..., model: _Optional[str] = ..., top: _Optional[int] = ..., filters: _Optional[_Union[Filters, _Mapping]] = ...) -> None: ...
 
 class Recommendation(_message.Message):
-    __slots__ = ("item", "label", "score", "trend", "reason")
+    __slots__ = ("item", "label", "score", "trend", "reason", "uses")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     TREND_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    USES_FIELD_NUMBER: _ClassVar[int]
     item: str
     label: str
     score: float
     trend: str
     reason: str
-    def __init__(self, item: _Optional[str] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., trend: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    uses: int
+    def __init__(self, item: _Optional[str] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., trend: _Optional[str] = ..., reason: _Optional[str] = ..., uses: _Optional[int] = ...) -> None: ...
 
 class RecommendAnswer(_message.Message):
     __slots__ = ("model_version", "privacy", "basis", "items")

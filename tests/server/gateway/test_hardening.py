@@ -275,6 +275,9 @@ def test_a_fault_inside_is_500_without_details(served: ServedModel, start: Any) 
         def forecast(self, h: Histories, texts: Sequence[str], at: Int64) -> Forecast:
             raise ZeroDivisionError("COFFEE was in the history")
 
+        def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
+            return []
+
     broken = ServedModel(
         "broken",
         Broken(),
@@ -299,6 +302,9 @@ def test_when_too_many_wait_the_rest_is_refused_at_once(served: ServedModel, sta
         def forecast(self, h: Histories, texts: Sequence[str], at: Int64) -> Forecast:
             gate.wait(30)
             return served.forecaster.forecast(h, texts, at)
+
+        def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
+            return []
 
     slow = ServedModel("slow", Slow(), served.privacy, served.items, served.hash)
     with (

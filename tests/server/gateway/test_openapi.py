@@ -24,6 +24,7 @@ OPERATIONS = (
     ("POST", "/v1/recommend"),
     ("POST", "/v1/rollback"),
     ("POST", "/v1/stream"),
+    ("POST", "/v1/typed"),
 )
 
 
