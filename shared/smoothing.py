@@ -92,11 +92,11 @@ def smoothed_rates(
     first = smooth(
         bought[0] / risk[0],
         np.full(labels, max(bought_std, LEAST)) / risk[0],
-        _kernel(text, [log_popularity]),
+        with_features(text, [log_popularity]),
         nugget=RATE_NUGGET,
     )
     common = _common_rates(bought, risk, bought_std)
-    loyalty = _loyalty(bought, risk, common, bought_std, _kernel(text, [log_popularity]))
+    loyalty = _loyalty(bought, risk, common, bought_std, with_features(text, [log_popularity]))
     rates = np.empty((labels, levels))
     rates[:, 0] = first.mean
     for k in range(1, levels):
@@ -114,7 +114,7 @@ def _at_risk(
     known = [log_popularity]
     for level in observed:
         deviation = np.full(len(level), max(noise_std, LEAST))
-        posterior = smooth(level, deviation, _kernel(text, known))
+        posterior = smooth(level, deviation, with_features(text, known))
         found.append(posterior.mean)
         known = [log_popularity, posterior.log_mean]
     found[0] = np.maximum(1.0 - np.sum(found[1:], axis=0), 0.05)
@@ -232,7 +232,7 @@ def _prior(
     return np.clip(left_out, np.log(LEAST), 0.5), variance
 
 
-def _kernel(text: Float64, features: list[Float64]) -> Float64:
+def with_features(text: Float64, features: list[Float64]) -> Float64:
     """``text`` plus a wide linear kernel over standardised features."""
     kernel = text + 1.0
     for feature in features:
