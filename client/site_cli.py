@@ -183,6 +183,7 @@ def up(
 
     Example: groundswell site up north --detach
     """
+    from groundswell.client.ownership import hand_over
     from groundswell.client.site_metrics import serve_metrics
     from groundswell.client.supervisor import services
     from groundswell.shared.logs import configure_logging
@@ -193,6 +194,7 @@ def up(
         typer.echo(f"{site.settings.name} is up")
         return
     configure_logging("site")
+    hand_over(site)
     serve_metrics(site)
     run_until_signalled(Supervisor(services(site), site.state_file))
 

@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -41,7 +42,7 @@ class Service:
 
     Attributes:
         command: program and arguments.
-        log: file that its output is appended to.
+        log: file that its output is appended to; None: where this process's own goes.
         environment: on top of this process's own; may hold secrets' paths, never secrets.
         ready: tells whether it serves; the next service starts when it does.
         ready_seconds: after which a service that never served is named in the state.
@@ -52,7 +53,7 @@ class Service:
 
     name: str
     command: tuple[str, ...]
-    log: Path
+    log: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] = _always_ready
     ready_seconds: float = 60.0
@@ -130,13 +131,16 @@ class _Kept:
         self.ready = False
 
     def start(self) -> None:
-        self.service.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.service.log.open("ab") as output:
+        with ExitStack() as stack:
+            output = None
+            if self.service.log is not None:
+                self.service.log.parent.mkdir(parents=True, exist_ok=True)
+                output = stack.enter_context(self.service.log.open("ab"))
             self.process = subprocess.Popen(
                 self.service.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if output else None,
                 env={**os.environ, **self.service.environment},
                 **_as_user(self.service.user),
             )
