@@ -28,8 +28,8 @@ _BEST, _HONEST = "*", "="
 def results_table(results: Results) -> RenderableType:
     """All models on all slices, the best first, and where a baseline is ahead, in words.
 
-    It fits into 80 columns unless a model's name is longer than the contract's. Rows are marked by
-    signs as well as by colours: colours are lost outside a terminal.
+    It fits into 80 columns, the width of an output that is no terminal. Rows are marked by signs
+    as well as by colours: colours are lost there.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     table.add_column("")
@@ -52,12 +52,12 @@ def _add_slice(table: Table, results: Results, slice_name: str) -> None:
     metric = main_metric(slice_name)
     rows = ranked(results, slice_name)
     measured = [found.n for row in rows if (found := row.metrics.get(metric)) is not None]
-    count = f" ({max(measured):,} rows)" if measured else ""
-    # The held-out labels are judged by another recall than the column's heading says.
-    recall = "" if metric == NDCG else METRIC_NAMES[metric]
+    count = f"{max(measured):,} rows" if measured else ""
+    # Held-out labels are judged by another metric than the column's heading says.
+    other = "" if metric == NDCG else METRIC_NAMES[metric]
     table.add_section()
-    title = Text(f"{slice_name}{count}", style="bold")
-    table.add_row("", title, "", Text(recall, style="bold"), "")
+    title = Text(slice_name, style="bold"), Text(other, style="bold"), "", Text(count, style="dim")
+    table.add_row("", *title)
     best = best_private(results, slice_name)
     for row in rows:
         mark, style = "", ""
@@ -69,19 +69,22 @@ def _add_slice(table: Table, results: Results, slice_name: str) -> None:
 
 
 def _figures(results: Results, row: Row, metric: str) -> tuple[str, str, str]:
-    """NDCG, recall and the difference of the slice's own metric to the honest baseline."""
-    ndcg = _figure(row.metrics.get(NDCG))
-    recall = _figure(row.metrics.get(RECALL if metric == NDCG else metric))
+    """The slice's own metric, recall, and the paired difference to the honest baseline."""
+    main, recall = row.metrics.get(metric), row.metrics.get(RECALL)
     paired = results.difference(row.model, row.slice, metric, HONEST_BASELINE)
-    if paired is None:
-        return ndcg, recall, NOT_MEASURED
-    return ndcg, recall, signed(paired.difference, paired.se)
+    return (
+        figure(main, spread=True),
+        figure(recall),
+        NOT_MEASURED if paired is None else signed(paired.difference, paired.se),
+    )
 
 
-def _figure(metric: Metric | None) -> str:
+def figure(metric: Metric | None, *, spread: bool = False) -> str:
+    """``0.4968 ± 0.0025``, without the deviation where it is not asked for or not known."""
     if metric is None:
         return NOT_MEASURED
-    return f"{metric.mean:.4f}" if metric.sd is None else f"{metric.mean:.4f} ± {metric.sd:.4f}"
+    deviation = f" ± {metric.sd:.4f}" if spread and metric.sd is not None else ""
+    return f"{metric.mean:.4f}{deviation}"
 
 
 def signed(difference: float, se: float | None) -> str:

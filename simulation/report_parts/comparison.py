@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from groundswell.shared.results import Metric, Results, Row
+from groundswell.shared.results import Results, Row
 from groundswell.simulation import standings
 from groundswell.simulation.evaluate import LITTLE_BASKETS, RECENT_DAYS
 from groundswell.simulation.report_parts.chart import signed
@@ -23,7 +23,7 @@ from groundswell.simulation.standings import (
     ranked,
     slices,
 )
-from groundswell.simulation.tables import NOT_MEASURED
+from groundswell.simulation.tables import NOT_MEASURED, figure
 
 SLICE_WORDS = {
     "all": "all labels, for every user with an event before the time and one in the window",
@@ -158,9 +158,9 @@ def _row(results: Results, row: Row, metric: str) -> Markup:
         element(
             "th", row.model, element("span", mark, class_="tag") if mark else None, scope="row"
         ),
-        element("td", _figure(row.metrics.get(metric), spread=True), class_="main"),
+        element("td", figure(row.metrics.get(metric), spread=True), class_="main"),
         *_difference(results, row, metric),
-        *(element("td", _figure(each)) for each in further),
+        *(element("td", figure(each)) for each in further),
         class_=kind,
     )
 
@@ -175,11 +175,3 @@ def _difference(results: Results, row: Row, metric: str) -> tuple[Markup, Markup
         element("td", signed(paired.difference, paired.se)),
         element("td", said, class_=f"words {kind}"),
     )
-
-
-def _figure(metric: Metric | None, spread: bool = False) -> str:
-    if metric is None:
-        return NOT_MEASURED
-    if spread and metric.sd is not None:
-        return f"{metric.mean:.4f} ± {metric.sd:.4f}"
-    return f"{metric.mean:.4f}"

@@ -119,17 +119,17 @@ def _curve(
         shapes.append(text(beside, y(value) + 4, label, "label", "end" if toward_left else "start"))
     shapes.append(text((_LEFT + _RIGHT) / 2, 222, "round", "tick"))
     if not paid:
-        shapes.append(text((_LEFT + _RIGHT) / 2, 84, "nothing was paid for", "label"))
+        shapes.append(text((_LEFT + _RIGHT) / 2, 84, "nothing was released", "label"))
     words = ", ".join(f"{value:.3f} after round {number}" for number, value in paid)
     return figure(
         name,
         (760, 230),
         f"Learning curve: {what}",
-        f"{what}: {words or 'not paid for in any round'}; “-” in all other rounds."
+        f"{what}: {words or 'released after no round'}; “-” after all other rounds."
         + (f" One standard error of the noise is {spread:.3f}." if spread else ""),
         *shapes,
-        caption=f"{what} on the validation windows as released; “{NOT_MEASURED}” marks rounds that "
-        "were not paid for." + (" The bar is ±1 standard error of the noise." if spread else ""),
+        caption=f"{what} on the validation windows as released; “{NOT_MEASURED}” stands where none "
+        "was." + (" The bar is ±1 standard error of the noise." if spread else ""),
     )
 
 
