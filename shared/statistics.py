@@ -240,6 +240,7 @@ class Pairs(StatisticKind):
 
     name = "pairs"
     clip_norm = 1.0
+    needs = ("pairs_popularity",)
 
     def dimension(self, labels: int) -> int:
         rank = min(RANK, labels)
@@ -249,11 +250,12 @@ class Pairs(StatisticKind):
         self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
     ) -> Float64:
         labels = len(catalogue.labels)
-        if "pairs_basis" not in earlier:
+        basis = earlier.get("pairs_basis")
+        if basis is None or basis.shape != (labels, min(RANK, labels)):
             return np.zeros((len(h), self.dimension(labels)))
         counts = _occasion_counts(h, labels)
         x = association_vectors(counts, earlier["pairs_popularity"])
-        return released_pairs(projected(x, earlier["pairs_basis"]))
+        return released_pairs(projected(x, basis))
 
     def estimate(
         self,
