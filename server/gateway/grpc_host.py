@@ -14,11 +14,11 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from groundswell.server.gateway import messages
 from groundswell.server.gateway.faults import INTERNAL, STATUSES, fault_of, log_broken
 from groundswell.server.gateway.limits import MAX_BODY
 from groundswell.server.gateway.service import QueryService
 from groundswell.server.tokens import Caller, Scope
+from groundswell.shared import messages
 from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.wire import query_pb2 as wire

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC
 from typing import Any, TypeVar
 
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from groundswell.shared.errors import InputError
 from groundswell.shared.questions import (
     Answer,
     ExplainRequest,
+    Interest,
     PredictAnswer,
     PredictRequest,
     Privacy,
@@ -78,13 +79,26 @@ def predict_answer(answer: PredictAnswer) -> wire.PredictAnswer:
         model_version=answer.model_version,
         privacy=_privacy(answer.privacy),
         basis=answer.basis,
-        interests=[
-            wire.Interest(
-                label=each.label, probability=each.probability, lift=each.lift, trend=each.trend
-            )
-            for each in answer.interests
-        ],
+        interests=interest_messages(answer.interests),
     )
+
+
+def interest_messages(interests: Iterable[Interest]) -> list[wire.Interest]:
+    """Interests, field by field."""
+    return [
+        wire.Interest(
+            label=each.label, probability=each.probability, lift=each.lift, trend=each.trend
+        )
+        for each in interests
+    ]
+
+
+def from_message(message: Message, kind: type[Q]) -> Q:
+    """An answer from the message whose fields have the same names."""
+    values = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return kind.model_validate(values)
 
 
 def to_message(answer: Answer, kind: type[M]) -> M:

@@ -1,0 +1,96 @@
+"""Asks a site's local socket: the shop's own callers use it, and ``site score`` and its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from groundswell.shared.errors import Refusal
+from groundswell.shared.messages import from_message
+from groundswell.shared.questions import ExplainAnswer
+from groundswell.shared.wire import local_pb2 as wire
+from groundswell.shared.wire import query_pb2 as query
+
+SERVICE = "groundswell.local.v1.Local"
+M = TypeVar("M", bound=Message)
+_LARGEST = 512 * 1024 * 1024
+
+
+class LocalClient:
+    """One connection to a site's local socket.
+
+    Args:
+        socket: path of ``local.sock``.
+        seconds: for one answer.
+    """
+
+    def __init__(self, socket: Path, seconds: float = 600.0) -> None:
+        self._socket = socket
+        self._seconds = seconds
+        options = [("grpc.max_receive_message_length", _LARGEST)]
+        self._channel = grpc.insecure_channel(f"unix:{socket}", options)
+
+    def score(self, at: int | None = None, top: int | None = None) -> Iterator[wire.UserForecast]:
+        """Every own user's interests, by pseudonym; ``at`` in microseconds.
+
+        Raises:
+            Refusal: the socket can't be opened or the vault declines; so do the others.
+        """
+        call = self._channel.unary_stream(
+            f"/{SERVICE}/Score", wire.ScoreRequest.SerializeToString, wire.UserForecast.FromString
+        )
+        answers = iter(call(
+            wire.ScoreRequest(at=at or 0, top=top or 0), timeout=self._seconds
+        )
+        while True:
+            answer = self._told(lambda: next(answers, None))
+            if answer is None:
+                return
+            yield answer
+
+    def audience(self, label: str, top: int, at: int | None = None) -> wire.AudienceAnswer:
+        """The users for whom a label is most probable."""
+        request = wire.AudienceRequest(label=label, top=top, at=at or 0)
+        return self._ask("Audience", request, wire.AudienceAnswer)
+
+    def explain(self, user: str, label: str | None = None, at: int | None = None) -> ExplainAnswer:
+        """Which of a user's past events made a forecast."""
+        request = wire.ExplainUserRequest(user=user, label=label or "", at=at or 0)
+        return from_message(self._ask("Explain", request, query.ExplainAnswer), ExplainAnswer)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, method: str, request: Message, kind: type[M]) -> M:
+        call = self._channel.unary_unary(
+            f"/{SERVICE}/{method}", lambda message: message.SerializeToString(), kind.FromString
+        )
+        answer: M = self._told(lambda: call(request, timeout=self._seconds))
+        return answer
+
+    def _told(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details()
+            if code is grpc.StatusCode.UNAVAILABLE:
+                rule = f"{self._socket} can't be opened; is the site up, and may you open it?"
+                raise Refusal("unreachable", rule) from error
+            raise Refusal(code.name.lower().replace("_", "-"), details or code.name) from error

@@ -1,0 +1,102 @@
+"""The scorer behind the local socket: ``groundswell.local.v1.Local``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import grpc
+
+from groundswell.client.scorer import Scorer
+from groundswell.shared.envelopes import parse
+from groundswell.shared.errors import GroundswellError, InputError, Refusal
+from groundswell.shared.messages import interest_messages, to_message
+from groundswell.shared.wire import local_pb2 as wire
+from groundswell.shared.wire import query_pb2 as query
+
+log = logging.getLogger(__name__)
+
+SERVICE = "groundswell.local.v1.Local"
+MAX_TOP = 1_000_000
+A = TypeVar("A")
+
+
+class LocalCalls:
+    """Translates; the scorer does the rest."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def score(self, data: bytes, context: grpc.ServicerContext) -> Iterator[wire.UserForecast]:
+        """Score: one message a user."""
+        request = self._guarded(context, lambda: parse(wire.ScoreRequest, data))
+        rows = self._scorer.score(request.at or None, request.top or None)
+        while context.is_active():
+            row = self._guarded(context, lambda: next(rows, None))
+            if row is None:
+                return
+            yield wire.UserForecast(user=row.user, interests=interest_messages(row.interests))
+
+    def audience(self, data: bytes, context: grpc.ServicerContext) -> wire.AudienceAnswer:
+        """Audience."""
+
+        def work() -> wire.AudienceAnswer:
+            request = parse(wire.AudienceRequest, data)
+            if not 1 <= request.top <= MAX_TOP:
+                raise InputError("top", request.top, f"must lie in 1..{MAX_TOP}", "ask for less")
+            members = self._scorer.audience(request.label, request.top, request.at or None)
+            return wire.AudienceAnswer(
+                model_version=self._scorer.model.version,
+                members=[
+                    wire.Member(user=each.user, probability=each.probability, lift=each.lift)
+                    for each in members
+                ],
+            )
+
+        return self._guarded(context, work)
+
+    def explain(self, data: bytes, context: grpc.ServicerContext) -> query.ExplainAnswer:
+        """Explain."""
+
+        def work() -> query.ExplainAnswer:
+            request = parse(wire.ExplainUserRequest, data)
+            answer = self._scorer.explain(request.user, request.label or None, request.at or None)
+            return to_message(answer, query.ExplainAnswer)
+
+        return self._guarded(context, work)
+
+    def _guarded(self, context: grpc.ServicerContext, work: Callable[[], A]) -> A:
+        """Run ``work``; an error becomes its status, never a stack trace."""
+        try:
+            return work()
+        except InputError as error:
+            code, details = "INVALID_ARGUMENT", str(error)
+        except Refusal as error:
+            code = "NOT_FOUND" if error.code == "unknown-user" else "INVALID_ARGUMENT"
+            details = f"{error.code}: {error.rule}"
+        except GroundswellError as error:
+            log.error("a local question failed: %s", type(error).__name__)
+            code, details = "INTERNAL", "the question failed; the site's log says why"
+        context.abort(grpc.StatusCode[code], details)
+        raise RuntimeError("a call that was aborted went on")
+
+
+def local_handlers(scorer: Scorer) -> Callable[[grpc.Server], None]:
+    """Registers the service; hand it to ``sockets.listen``."""
+    calls = LocalCalls(scorer)
+    unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
+    methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+        "Score": (stream, calls.score),
+        "Audience": (unary, calls.audience),
+        "Explain": (unary, calls.explain),
+    }
+
+    def register(server: grpc.Server) -> None:
+        handlers = {
+            name: kind(call, None, lambda answer: answer.SerializeToString())
+            for name, (kind, call) in methods.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    return register

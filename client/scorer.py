@@ -1,0 +1,206 @@
+"""The shop's own answers from its own events: whom to reach, what comes, and why.
+
+Runs inside the vault, behind the local socket: exact figures of this one site, which cost no budget
+and never leave it. Users are named by pseudonym. The global model comes from the federation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundswell.client.prepared import PreparedSite
+from groundswell.shared.answering import Asked, Forecast, ServedModel, forecast, interests
+from groundswell.shared.errors import InputError, Refusal
+from groundswell.shared.explain import explain
+from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.questions import Basis, ExplainAnswer, Interest
+from groundswell.shared.targets import label_weights
+
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class UserForecast:
+    """The coming interests of one user."""
+
+    user: str
+    interests: tuple[Interest, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A user for whom a label is probable."""
+
+    user: str
+    probability: float
+    lift: float
+
+
+@dataclass(frozen=True)
+class WeeklyCounts:
+    """Exact counts of one site: distinct users that acted on a label in each past window.
+
+    Attributes:
+        labels: names, ``L``.
+        ends: int64 ``[W]``, where each window ends (microseconds), oldest first.
+        users: int64 ``[L, W]``.
+    """
+
+    labels: tuple[str, ...]
+    ends: Int64
+    users: NDArray[np.int64]
+
+
+class Scorer:
+    """Answers about the users of one site.
+
+    Args:
+        model: the federation's.
+        site: the prepared events.
+
+    Raises:
+        InputError: the events were prepared for another catalogue.
+    """
+
+    def __init__(self, model: ServedModel, site: PreparedSite, catalogue_hash: str) -> None:
+        if model.forecaster.catalogue.hash != catalogue_hash:
+            raise InputError(
+                "model",
+                model.version,
+                "was trained on another catalogue than the events were prepared for",
+                "import the events with the run's catalogue, or fetch the run's model",
+            )
+        self._model = model
+        self._site = site
+        self._row = {user: row for row, user in enumerate(site.histories.users)}
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that answers."""
+        return self._model
+
+    @property
+    def now(self) -> int:
+        """Just after the site's last event (microseconds): the default time of every answer."""
+        time = self._site.histories.time
+        return int(time.max()) + 1 if len(time) else 0
+
+    def score(self, at: int | None = None, top: int | None = None) -> Iterator[UserForecast]:
+        """Every user's interests, most probable first; users in order of pseudonym.
+
+        Args:
+            at: microseconds; events at or after it are not seen.
+            top: most interests a user; None: all labels.
+        """
+        labels = self._model.labels
+        for users, found in self._forecasts(at):
+            for row, user in enumerate(users):
+                best = interests(
+                    labels, found.probability[row], found.lift[row], top or len(labels)
+                )
+                yield UserForecast(user, best)
+
+    def audience(self, label: str, top: int, at: int | None = None) -> list[Member]:
+        """The users for whom a label is most probable, best first.
+
+        Raises:
+            InputError: the catalogue does not hold the label.
+        """
+        place = self._place(label)
+        members: list[Member] = []
+        for users, found in self._forecasts(at):
+            members += [
+                Member(user, float(found.probability[row, place]), float(found.lift[row, place]))
+                for row, user in enumerate(users)
+            ]
+            # Never more in memory than one block beyond what is asked for.
+            members = sorted(members, key=lambda m: (-m.probability, m.user))[:top]
+        return members
+
+    def explain(self, user: str, label: str | None = None, at: int | None = None) -> ExplainAnswer:
+        """Which of a user's past events made a forecast; default: of the most probable label.
+
+        Raises:
+            Refusal: ``unknown-user``.
+            InputError: the catalogue does not hold the label.
+        """
+        if user not in self._row:
+            raise Refusal("unknown-user", "the site's store holds no such pseudonym")
+        time = self.now if at is None else at
+        batch = self._asked(np.array([self._row[user]]), time)
+        if label is None:
+            place = int(np.argmax(forecast(self._model, batch).probability[0]))
+        else:
+            place = self._place(label)
+        found = explain(self._model.forecaster, batch.histories, batch.texts, time, place)
+        return ExplainAnswer(
+            model_version=self._model.version,
+            privacy=self._model.privacy,
+            basis=batch.basis[0],
+            label=self._model.labels[place],
+            method="shapley",
+            probability=found.probability,
+            baseline=found.baseline,
+            contributions=found.contributions,
+            habit=found.habit,
+        )
+
+    def counts(
+        self, labels: Sequence[str] = (), windows: int = 26, at: int | None = None
+    ) -> WeeklyCounts:
+        """Distinct users that acted on each label in the last ``windows`` windows before ``at``.
+
+        Raises:
+            InputError: the catalogue does not hold a label, or ``windows`` is below 1.
+        """
+        if windows < 1:
+            raise InputError("windows", windows, "must be at least 1", "ask for more")
+        places = [self._place(label) for label in labels] or list(range(len(self._model.labels)))
+        task = self._model.forecaster.task
+        end = self.now if at is None else at
+        ends = end - task.window_us * np.arange(windows - 1, -1, -1, dtype=np.int64)
+        counts = np.zeros((len(places), windows), dtype=np.int64)
+        h = self._site.histories
+        for start in range(0, len(h), ROWS_AT_ONCE):
+            block = h.take(np.arange(start, min(start + ROWS_AT_ONCE, len(h))))
+            for column, window_end in enumerate(ends):
+                begin = np.full(len(block), window_end - task.window_us, dtype=np.int64)
+                weights = label_weights(block, begin, task.window_us, len(self._model.labels))
+                counts[:, column] += (weights[:, places] > 0).sum(axis=0)
+        return WeeklyCounts(tuple(self._model.labels[i] for i in places), ends, counts)
+
+    def _forecasts(self, at: int | None) -> Iterator[tuple[tuple[str, ...], Forecast]]:
+        time = self.now if at is None else at
+        for start in range(0, len(self._site.histories), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(self._site.histories))
+            batch = self._asked(np.arange(start, stop), time)
+            yield batch.histories.users, forecast(self._model, batch)
+
+    def _asked(self, rows: NDArray[np.int64], time: int) -> Asked:
+        """Some users as of ``time``, with only the texts that they use."""
+        at = np.full(len(rows), time, dtype=np.int64)
+        seen = self._site.histories.take(rows).before(at)
+        histories, texts = _own_texts(seen, self._site.texts, len(self._model.labels))
+        told = np.bincount(seen.row()[seen.token >= 0], minlength=len(seen)) > 0
+        basis = tuple(Basis.HISTORY if each else Basis.PRIOR for each in told)
+        return Asked(histories, texts, at, basis)
+
+    def _place(self, label: str) -> int:
+        index = self._model.forecaster.catalogue.index
+        if label not in index:
+            raise InputError("label", label, "the catalogue holds no such label", "see its labels")
+        return index[label]
+
+
+def _own_texts(
+    h: Histories, texts: tuple[str, ...], labels: int
+) -> tuple[Histories, tuple[str, ...]]:
+    """The same histories with tokens that count through the texts in use alone."""
+    used = np.unique(h.token[h.token >= labels])
+    place = labels + np.searchsorted(used, h.token)
+    token = np.where(h.token >= labels, place, h.token).astype(np.int32)
+    return replace(h, token=token), tuple(texts[i - labels] for i in used)

@@ -1,0 +1,84 @@
+from groundswell.shared.wire import query_pb2 as _query_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ScoreRequest(_message.Message):
+    __slots__ = ("at", "top")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    at: int
+    top: int
+    def __init__(self, at: _Optional[int] = ..., top: _Optional[int] = ...) -> None: ...
+
+class UserForecast(_message.Message):
+    __slots__ = ("user", "interests")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    INTERESTS_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    interests: _containers.RepeatedCompositeFieldContainer[_query_pb2.Interest]
+    def __init__(self, user: _Optional[str] = ..., interests: _Optional[_Iterable[_Union[_query_pb2.Interest, _Mapping]]] = ...) -> None: ...
+
+class AudienceRequest(_message.Message):
+    __slots__ = ("label", "top", "at")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    top: int
+    at: int
+    def __init__(self, label: _Optional[str] = ..., top: _Optional[int] = ..., at: _Optional[int] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("user", "probability", "lift")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    LIFT_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    probability: float
+    lift: float
+    def __init__(self, user: _Optional[str] = ..., probability: _Optional[float] = ..., lift: _Optional[float] = ...) -> None: ...
+
+class AudienceAnswer(_message.Message):
+    __slots__ = ("model_version", "members")
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    model_version: str
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    def __init__(self, model_version: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class SiteTrendsRequest(_message.Message):
+    __slots__ = ("labels", "windows", "horizons", "at")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    HORIZONS_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    windows: int
+    horizons: int
+    at: int
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., windows: _Optional[int] = ..., horizons: _Optional[int] = ..., at: _Optional[int] = ...) -> None: ...
+
+class SiteTrendsAnswer(_message.Message):
+    __slots__ = ("as_of", "window", "trends")
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    TRENDS_FIELD_NUMBER: _ClassVar[int]
+    as_of: int
+    window: str
+    trends: _containers.RepeatedCompositeFieldContainer[_query_pb2.LabelTrend]
+    def __init__(self, as_of: _Optional[int] = ..., window: _Optional[str] = ..., trends: _Optional[_Iterable[_Union[_query_pb2.LabelTrend, _Mapping]]] = ...) -> None: ...
+
+class ExplainUserRequest(_message.Message):
+    __slots__ = ("user", "label", "at")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    label: str
+    at: int
+    def __init__(self, user: _Optional[str] = ..., label: _Optional[str] = ..., at: _Optional[int] = ...) -> None: ...

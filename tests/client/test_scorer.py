@@ -1,0 +1,142 @@
+"""A shop's own answers: by pseudonym, exact, as the model forecasts, over the local socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from groundswell.client.annotate import encode_site
+from groundswell.client.local_client import LocalClient
+from groundswell.client.local_server import local_handlers
+from groundswell.client.prepared import PreparedSite
+from groundswell.client.scorer import Scorer
+from groundswell.client.sockets import listen
+from groundswell.shared.answering import ServedModel, predict
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.errors import InputError, Refusal
+from groundswell.shared.events import SCHEMA
+from groundswell.shared.questions import Event, PredictRequest
+
+START = datetime(2025, 1, 6, tzinfo=UTC)
+# user, day, action, label, text
+ROWS = [
+    ("anna", 0, "purchase", "COFFEE", None),
+    ("anna", 14, "purchase", "COFFEE", None),
+    ("anna", 20, "search", None, "air fryer"),
+    ("bo", 1, "purchase", "TEA", None),
+    ("bo", 20, "purchase", "手机", None),
+    ("cleo", 20, "view", None, "智能手表"),
+    ("cleo", 21, "view", None, "air fryer"),
+]
+
+
+@pytest.fixture(scope="module")
+def site(served: ServedModel) -> PreparedSite:
+    frame = pl.DataFrame(
+        {
+            "site": ["shop"] * len(ROWS),
+            "user": [row[0] for row in ROWS],
+            "time": [START + timedelta(days=row[1]) for row in ROWS],
+            "action": [row[2] for row in ROWS],
+            "item": [None] * len(ROWS),
+            "label": [row[3] for row in ROWS],
+            "text": [row[4] for row in ROWS],
+            "value": [None] * len(ROWS),
+        },
+        schema=SCHEMA,
+    )
+    return encode_site(frame, served.forecaster.catalogue, served.forecaster.task)
+
+
+@pytest.fixture(scope="module")
+def scorer(served: ServedModel, site: PreparedSite, shop: Catalogue) -> Scorer:
+    return Scorer(served, site, shop.hash)
+
+
+def test_all_users_are_scored_as_the_gateway_would(scorer: Scorer, served: ServedModel) -> None:
+    rows = list(scorer.score())
+    assert [row.user for row in rows] == ["anna", "bo", "cleo"]
+    for row in rows:
+        events = [
+            Event.model_validate(
+                {"time": START + timedelta(days=day), "action": action, "label": label, "text": t}
+            )
+            for user, day, action, label, t in ROWS
+            if user == row.user
+        ]
+        request = PredictRequest(events=tuple(events), top=1000)
+        (answer,) = predict(served, [request], [scorer.now])
+        assert [each.label for each in row.interests] == [each.label for each in answer.interests]
+        np.testing.assert_allclose(
+            [each.probability for each in row.interests],
+            [each.probability for each in answer.interests],
+            atol=1e-5,
+        )
+
+
+def test_an_audience_is_ranked_by_the_label(scorer: Scorer) -> None:
+    assert scorer.audience("COFFEE", 2)[0].user == "anna"
+    assert [each.user for each in scorer.audience("手机", 1)] == ["bo"]
+    assert len(scorer.audience("TEA", 1000)) == 3
+    with pytest.raises(InputError, match="no such label"):
+        scorer.audience("nothing", 5)
+
+
+def test_an_earlier_time_sees_fewer_events(scorer: Scorer) -> None:
+    early = int((START + timedelta(days=10)).timestamp() * 1e6)
+    assert scorer.audience("手机", 1, early)[0].user != "bo"
+
+
+def test_an_explanation_by_pseudonym(scorer: Scorer) -> None:
+    answer = scorer.explain("anna", "COFFEE")
+    total = answer.baseline + sum(each.contribution for each in answer.contributions)
+    assert total == pytest.approx(answer.probability, abs=1e-6)
+    assert answer.habit.times == 2
+    assert answer.habit.words.startswith("bought 2 times, last 7 days ago, usually every 14")
+    with pytest.raises(Refusal, match="no such pseudonym"):
+        scorer.explain("nobody")
+
+
+def test_counts_are_exact(scorer: Scorer) -> None:
+    counts = scorer.counts(["COFFEE", "TEA", "手机"], windows=3)
+    assert counts.users.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    whole = scorer.counts(windows=52)
+    assert whole.users.sum() == 4
+    assert whole.labels == scorer.model.labels
+
+
+def test_events_of_another_catalogue_are_refused(served: ServedModel, site: PreparedSite) -> None:
+    with pytest.raises(InputError, match="another catalogue"):
+        Scorer(served, site, "0" * 64)
+
+
+@pytest.fixture
+def local(scorer: Scorer, tmp_path: Path) -> Iterator[LocalClient]:
+    socket = tmp_path / "local" / "local.sock"
+    server = listen(socket, local_handlers(scorer), group=None, workers=2)
+    with LocalClient(socket, seconds=60) as client:
+        yield client
+    server.stop(None)
+
+
+def test_the_local_socket_answers_the_same(scorer: Scorer, local: LocalClient) -> None:
+    assert [row.user for row in local.score(top=1)] == ["anna", "bo", "cleo"]
+    members = local.audience("COFFEE", 2).members
+    assert [each.user for each in members] == [e.user for e in scorer.audience("COFFEE", 2)]
+    assert local.explain("anna", "COFFEE") == scorer.explain("anna", "COFFEE")
+
+
+def test_the_local_socket_says_what_is_wrong(local: LocalClient, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="not-found"):
+        local.explain("nobody")
+    with pytest.raises(Refusal, match="no such label"):
+        local.audience("nothing", 3)
+    with pytest.raises(Refusal, match="must lie in"):
+        local.audience("COFFEE", 0)
+    with pytest.raises(Refusal, match="can't be opened"):
+        LocalClient(tmp_path / "none.sock", seconds=2).audience("COFFEE", 1)
