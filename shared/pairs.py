@@ -40,7 +40,7 @@ def association_vectors(counts: NDArray[np.floating], popularity: NDArray[np.flo
     p = np.nan_to_num(np.asarray(popularity, dtype=np.float64), nan=FLOOR, posinf=1.0, neginf=FLOOR)
     root = np.sqrt(np.clip(p, FLOOR, 1.0))
     root /= np.linalg.norm(root)
-    x = x - (x @ root)[:, None] * root
+    x = x - (x * root).sum(axis=1, keepdims=True) * root
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     return x * np.minimum(2.0, 1.0 / np.maximum(norm, 1e-12))
 
@@ -65,7 +65,9 @@ def projected(x: Float64, basis: NDArray[np.floating]) -> Float64:
     Returns:
         float64 ``[U, R]``, rows of norm at most 1 whatever the basis holds; zeros stay zeros.
     """
-    z = x @ np.nan_to_num(np.asarray(basis, dtype=np.float64), posinf=0.0, neginf=0.0)
+    finite = np.nan_to_num(np.asarray(basis, dtype=np.float64), posinf=0.0, neginf=0.0)
+    # Not a matrix product: its last bits would depend on how many other users there are.
+    z = np.einsum("ul,lr->ur", x, finite, optimize=False)
     norm = np.linalg.norm(z, axis=1, keepdims=True)
     return z * np.minimum(LARGEST_STRETCH, 1.0 / np.maximum(norm, 1e-12))
 
@@ -110,7 +112,7 @@ def associations(counts: NDArray[np.floating], popularity: Float32, factor: Floa
         divided by ``label_scales``.
     """
     x = association_vectors(counts, popularity).astype(np.float32)
-    reconstructed = (x @ factor) @ factor.T
+    reconstructed = rows_times(rows_times(x, factor), factor.T)
     return (reconstructed / label_scales(popularity).astype(np.float32)).astype(np.float32)
 
 

@@ -1,0 +1,117 @@
+"""Habits and scores of a row depend on that row's own events before its time, and on constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.features import SCORES, Family, LabelSpace, facts, scores
+from groundswell.shared.habits import NEVER, Habits, habits
+from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
+from groundswell.shared.histories import Histories
+from groundswell.shared.pairs import directions
+from groundswell.shared.smoothing import similarity
+
+Maker = Callable[..., Histories]
+LABELS = 5
+AT = 100
+EVENT = st.tuples(st.integers(0, 130).map(float), st.integers(0, LABELS - 1))
+ROWS = st.lists(st.lists(EVENT, max_size=12), min_size=1, max_size=4)
+
+
+@pytest.fixture(scope="module")
+def space(shop: Catalogue) -> LabelSpace:
+    random = np.random.default_rng(1).normal(size=(LABELS, 8)).astype(np.float32)
+    return LabelSpace.of(shop, random / np.linalg.norm(random, axis=1, keepdims=True))
+
+
+@pytest.fixture(scope="module")
+def released(shop: Catalogue, space: LabelSpace) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(2)
+    popularity = np.array([0.3, 0.2, 0.25, 0.15, 0.1], dtype=np.float32)
+    basis = directions(popularity, similarity(space.embeddings, shop))
+    return {
+        "popularity": popularity,
+        "h5": rng.uniform(0, 1, (LABELS, 6)).astype(np.float32),
+        "pairs": (basis @ rng.normal(size=(LABELS, 3))).astype(np.float32),
+        "pairs_popularity": popularity,
+    }
+
+
+def at(rows: int) -> np.ndarray:
+    return np.full(rows, AT * DAY, dtype=np.int64)
+
+
+def test_an_occasion_is_a_label_in_a_basket(make_histories: Maker) -> None:
+    found = habits(make_histories([[(90, 1), (90, 1), (96, 1)]]), at(1), LABELS)
+    assert found.count[0, 1] == 2
+    assert (found.since[0, 1], found.span[0, 1], found.level[0, 1]) == (4, 6, 2)
+    assert found.since[0, 0] == NEVER
+    np.testing.assert_allclose(found.decayed[0, 0, 1], 2 ** (-10 / 7) + 2 ** (-4 / 7), rtol=1e-6)
+    assert (found.baskets[0], found.idle[0], found.tenure[0]) == (2, 4, 10)
+
+
+def test_the_level_counts_the_last_five_baskets(make_histories: Maker) -> None:
+    h = make_histories([[(float(day), day % 2) for day in range(10)]])
+    assert habits(h, at(1), LABELS).level[0].tolist() == [2, 3, 0, 0, 0]
+
+
+@given(rows=ROWS)
+@settings(max_examples=40, deadline=None)
+def test_rows_do_not_mix(make_histories: Maker, rows: list[list[tuple[float, int]]]) -> None:
+    h = make_histories(rows)
+    together = habits(h, at(len(h)), LABELS)
+    for i in range(len(h)):
+        alone = habits(h.take([i]), at(1), LABELS)
+        _same_row(together, i, alone)
+
+
+@given(row=st.lists(EVENT, max_size=15))
+@settings(max_examples=40, deadline=None)
+def test_nothing_at_or_after_the_time_is_seen(
+    make_histories: Maker,
+    space: LabelSpace,
+    released: dict[str, np.ndarray],
+    row: list[tuple[float, int]],
+) -> None:
+    whole = habits(make_histories([row]), at(1), LABELS)
+    before = habits(make_histories([[e for e in row if e[0] < AT]]), at(1), LABELS)
+    _same_row(whole, 0, before)
+    found = scores(whole, released, space)
+    np.testing.assert_array_equal(found, scores(before, released, space))
+    assert (found >= 0).all()
+    assert np.isfinite(found).all()
+    assert np.isfinite(facts(whole)).all()
+
+
+def test_a_switched_off_family_gives_zeros(
+    make_histories: Maker, space: LabelSpace, released: dict[str, np.ndarray]
+) -> None:
+    seen = habits(make_histories([[(90, 1), (95, 2)]]), at(1), LABELS)
+    for family in Family:
+        on = scores(seen, released, space, frozenset(Family) - {family})
+        for k, needs in enumerate(SCORES.values()):
+            if family in needs:
+                assert not on[:, :, k].any()
+    uniform = scores(seen, released, space, frozenset({Family.HABIT}))
+    popularity = uniform[0, :, list(SCORES).index("popularity")]
+    np.testing.assert_allclose(popularity, popularity[0])
+
+
+def test_scores_do_without_statistics(make_histories: Maker, space: LabelSpace) -> None:
+    seen = habits(make_histories([[(90, 1)], []]), at(2), LABELS)
+    assert np.isfinite(scores(seen, {}, space)).all()
+
+
+def _same_row(together: Habits, row: int, alone: Habits) -> None:
+    for name, many, one in zip(
+        Habits.__annotations__, astuple(together), astuple(alone), strict=True
+    ):
+        axis = 1 if name == "decayed" else 0
+        np.testing.assert_array_equal(np.take(many, [row], axis=axis), one, err_msg=name)
