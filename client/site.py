@@ -192,6 +192,11 @@ class Site:
         return self.folder / "state.json"
 
     @property
+    def model_folder(self) -> Path:
+        """The released model that the site's own callers are answered with."""
+        return self.folder / "model"
+
+    @property
     def metrics_file(self) -> Path:
         return self.folder / "local" / "vault.prom"
 

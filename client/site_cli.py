@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
+from groundswell.client.site_answers_cli import answers
 from groundswell.client.site_plan_cli import backbones, plans
 from groundswell.client.site_running import restart_vault, start_in_background, wait_until_up
 from groundswell.shared.errors import InputError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(plans, name="plan")
 app.add_typer(backbones, name="backbone")
+app.add_typer(answers)
 
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The site's folder.")]
 JsonFile = Annotated[

@@ -12,12 +12,16 @@ import threading
 import time
 from pathlib import Path
 
+import grpc
 import torch
 
 from groundswell.client import enrolment
 from groundswell.client.contributions import SiteData
 from groundswell.client.ledger import Ledger
+from groundswell.client.local_server import local_handlers
+from groundswell.client.scorer import Scorer
 from groundswell.client.site import Site
+from groundswell.client.sockets import listen
 from groundswell.client.vault import Identity, Vault
 from groundswell.client.vault_server import serve_relay
 from groundswell.client.vault_telemetry import VaultTelemetry
@@ -27,6 +31,7 @@ from groundswell.shared.errors import GroundswellError
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.logs import configure_logging
 from groundswell.shared.plan import Plan
+from groundswell.shared.served import serve_folder
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.wire import groundswell_pb2 as wire
 
@@ -96,6 +101,18 @@ def open_vault(site: Site) -> tuple[DeployedVault, Ledger]:
     return DeployedVault(site, Identity(key, certificate, site.trust), ledger, data), ledger
 
 
+def serve_local(site: Site) -> grpc.Server:
+    """Answer the shop's own callers with the site's model, on the local socket.
+
+    Raises:
+        InputError: the model is of another catalogue than the store.
+    """
+    served = serve_folder(site.model_folder)
+    scorer = Scorer(served, site.store().load(), site.catalogue().hash)
+    group = site.settings.callers_group or None
+    return listen(site.local_socket, local_handlers(scorer), group=group, workers=4)
+
+
 def main(arguments: list[str]) -> int:
     """``DIR``: serve until ended; returns the exit code."""
     (folder,) = arguments
@@ -113,11 +130,14 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     group = site.settings.relay_user or None
-    server = serve_relay(vault, site.relay_socket, group)
+    servers = [serve_relay(vault, site.relay_socket, group)]
+    if site.model_folder.exists():
+        servers.append(serve_local(site))
     log.info("%s serves", vault.name)
     while not stop.wait(_METRICS_SECONDS):
         vault.telemetry.write()
-    server.stop(_STOP_SECONDS).wait()
+    for server in servers:
+        server.stop(_STOP_SECONDS).wait()
     ledger.close()
     return 0
 

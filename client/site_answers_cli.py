@@ -1,0 +1,135 @@
+"""``groundswell site model | score | audience | explain``: the shop's own answers, for free.
+
+They come from the vault, over the local socket, and concern the site's own users alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from groundswell.client.site import Site
+from groundswell.client.site_running import restart_vault
+from groundswell.shared.errors import InputError
+
+answers = typer.Typer()
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The site's folder.")]
+At = Annotated[
+    str | None, typer.Option(metavar="TIME", help="ISO 8601; default: just after the last event.")
+]
+_HERE = Path("site")
+
+
+@answers.command("model")
+def set_model(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A released model's folder.")],
+    folder: Folder = _HERE,
+) -> None:
+    """Use a released model for the shop's own answers.
+
+    Example: groundswell site model runs/demo/model north
+    """
+    if not (model / "manifest.json").exists():
+        raise InputError("MODEL", str(model), "is no model folder", "name one with a manifest")
+    site = Site.open(folder.absolute())
+    fresh = site.folder / ".model.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(model, fresh)
+    shutil.rmtree(site.model_folder, ignore_errors=True)
+    fresh.rename(site.model_folder)
+    restart_vault(site)
+    typer.echo(f"model of {folder} replaced")
+
+
+@answers.command()
+def score(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV to write.")],
+    folder: Folder = _HERE,
+    at: At = None,
+    top: Annotated[int, typer.Option(min=0, help="Labels of a user; 0: all.")] = 0,
+) -> None:
+    """Score every own user: user (pseudonym), label, probability, lift, trend.
+
+    Example: groundswell site score north --out scores.parquet --top 10
+    """
+    import polars as pl
+
+    rows: list[dict[str, Any]] = []
+    with _client(folder) as client:
+        for user in client.score(_microseconds(at), top or None):
+            rows += [
+                {
+                    "user": user.user,
+                    "label": each.label,
+                    "probability": each.probability,
+                    "lift": each.lift,
+                    "trend": each.trend,
+                }
+                for each in user.interests
+            ]
+    frame = pl.DataFrame(rows)
+    if out.suffix == ".csv":
+        frame.write_csv(out)
+    else:
+        frame.write_parquet(out)
+    typer.echo(f"{len(frame)} rows in {out}")
+
+
+@answers.command()
+def audience(
+    label: Annotated[str, typer.Argument(help="As in the catalogue.")],
+    folder: Folder = _HERE,
+    top: Annotated[int, typer.Option(min=1, help="Users.")] = 100,
+    at: At = None,
+) -> None:
+    """The own users for whom a label is most probable.
+
+    Example: groundswell site audience "COFFEE" north --top 500
+    """
+    with _client(folder) as client:
+        answer = client.audience(label, top, _microseconds(at))
+    for each in answer.members:
+        typer.echo(f"{each.user}\t{each.probability:.5f}\t{each.lift:.3f}")
+
+
+@answers.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="As in the sources.")],
+    folder: Folder = _HERE,
+    label: Annotated[str | None, typer.Option(help="Default: the most probable one.")] = None,
+    at: At = None,
+) -> None:
+    """Which of a user's past events made a forecast.
+
+    Example: groundswell site explain 4711 north --label "COFFEE"
+    """
+    from groundswell.client.pseudonyms import pseudonym
+
+    site = Site.open(folder.absolute())
+    name = pseudonym(user, site.data_key().pseudonym_key)
+    with _client(folder) as client:
+        answer = client.explain(name, label, _microseconds(at))
+    typer.echo(json.dumps(answer.model_dump(mode="json"), indent=1))
+
+
+def _client(folder: Path) -> Any:
+    from groundswell.client.local_client import LocalClient
+
+    return LocalClient(Site.open(folder.absolute()).local_socket)
+
+
+def _microseconds(at: str | None) -> int | None:
+    if at is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError as error:
+        raise InputError("--at", at, "is no time", "write it like 2026-01-31T12:00") from error
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(zoned.timestamp() * 1_000_000)
