@@ -44,9 +44,8 @@ class LocalClient:
         call = self._channel.unary_stream(
             f"/{SERVICE}/Score", wire.ScoreRequest.SerializeToString, wire.UserForecast.FromString
         )
-        answers = iter(call(
-            wire.ScoreRequest(at=at or 0, top=top or 0), timeout=self._seconds
-        )
+        request = wire.ScoreRequest(at=at or 0, top=top or 0)
+        answers = iter(call(request, timeout=self._seconds))
         while True:
             answer = self._told(lambda: next(answers, None))
             if answer is None:
