@@ -28,11 +28,12 @@ from groundswell.shared.errors import InputError
 
 _ADAPTER = ".default"  # PEFT's name of the one adapter, which its files leave out
 _LAYERS = "layers."
+_FURTHER_TARGETS = {"distilbert": ["q_lin", "v_lin"]}  # query and value, as PEFT does for BERT
 
 
 def lora_targets(backbone: Backbone) -> tuple[str, ...]:
     """Names of the linear maps that PEFT adapts by default in this architecture."""
-    known = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+    known = {**TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, **_FURTHER_TARGETS}
     if backbone.model_type not in known:
         raise InputError(
             "[model].backbone",

@@ -33,6 +33,7 @@ RATE_STD = 0.25  # prior deviation of one level's log rate about the label's com
 RISE = 0.3  # a level's common rate lies about this part of the way from the level below to 1
 RISE_STD = 0.1
 GRID = np.linspace(-5.0, 5.0, 81)  # quadrature nodes, prior deviations
+CLEAR = 3.0  # noise deviations above which a figure's logarithm is near Gaussian
 PASSES = 3  # alternations between posterior and prior; more change nothing
 
 
@@ -192,19 +193,30 @@ def smooth(
 def _posterior(
     observed: Float64, noise_std: Float64, prior_mean: Float64, prior_variance: Float64
 ) -> Posterior:
-    """By quadrature over the logarithm, ``GRID`` prior deviations about the prior mean."""
-    nodes = prior_mean[:, None] + np.sqrt(prior_variance)[:, None] * GRID
-    value = np.exp(np.minimum(nodes, 2.0))
+    """By quadrature over the logarithm.
+
+    The nodes span five deviations about the prior mean, or, where a figure stands clearly above its
+    noise, about the posterior that it would have if its logarithm were Gaussian.
+    """
     seen = np.isfinite(noise_std)
-    spread = np.where(seen, noise_std, 1.0)[:, None]
-    misfit = np.where(seen[:, None], (np.where(seen, observed, 0)[:, None] - value) / spread, 0.0)
-    log_weight = -0.5 * GRID**2 - 0.5 * misfit**2
+    spread = np.where(seen, noise_std, 1.0)
+    value = np.where(seen, observed, 0.0)
+    clear = seen & (value > CLEAR * spread)
+    safe = np.where(clear, value, 1.0)
+    precision = np.where(clear, (safe / spread) ** 2, 0.0)
+    variance = 1 / (1 / prior_variance + precision)
+    centre = variance * (prior_mean / prior_variance + precision * np.log(safe))
+    nodes = centre[:, None] + np.sqrt(variance)[:, None] * GRID
+    figure = np.exp(np.minimum(nodes, 2.0))
+    misfit = np.where(seen[:, None], (value[:, None] - figure) / spread[:, None], 0.0)
+    log_weight = -0.5 * (nodes - prior_mean[:, None]) ** 2 / prior_variance[:, None]
+    log_weight = log_weight - 0.5 * misfit**2
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
     log_mean = (weight * nodes).sum(axis=1)
     log_variance = (weight * (nodes - log_mean[:, None]) ** 2).sum(axis=1)
-    mean = np.maximum((weight * value).sum(axis=1), LEAST)
-    return Posterior(mean, log_mean, np.maximum(log_variance, 1e-6))
+    mean = np.maximum((weight * figure).sum(axis=1), LEAST)
+    return Posterior(mean, log_mean, np.maximum(log_variance, 1e-12))
 
 
 def _prior(
