@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from groundswell.client.examples import choose, eligible_times
-from groundswell.client.gradients import ClipRule, PerUserGradients
+from groundswell.client.gradients import ClipRule, PerUserGradients, made_up, self_check
 from groundswell.client.mechanism import clip_and_round, rounding_keys
 from groundswell.client.prepared import PreparedSite
 from groundswell.shared.backbone import Backbone, Encoded
@@ -41,6 +41,8 @@ Sums = NDArray[np.int64]
 # Values of one block of users' vectors: bounds its memory to some 64 MiB.
 _BLOCK_VALUES = 1 << 23
 _SCORED_AT_ONCE = 512
+# Models whose gradients were checked in this process.
+_CHECKED: set[tuple[str, str]] = set()
 _ATTEMPT = b"attempt\0"
 _EXAMPLES = b"examples\0"
 
@@ -99,6 +101,14 @@ class Workplace:
             raise Refusal("unknown-model", "the plan's first model is not what it describes")
         self._check_dimensions(len(initial.flat_weights()))
         self.gradients = PerUserGradients(self.model, self.inputs)
+        self._check_gradients()
+
+    def _check_gradients(self) -> None:
+        """The start-up self-check, once for each model in a process: it costs a second."""
+        described = (self.plan.backbone_hash, str(sorted(self.plan.model.items())))
+        if self.weights and described not in _CHECKED:
+            self_check(self.gradients, *made_up(len(self.catalogue), self.task.window_us))
+            _CHECKED.add(described)
 
     def job(self, release: PlannedRelease, round_number: int, model: ModelState) -> Job:
         """Check a request against the plan.
@@ -251,7 +261,7 @@ class GradientJob(ModelJob):
             release.clip_norm, release.scale, release.max_nonzero, self.workplace.plan.clipping
         )
         keys = rounding_keys(_ATTEMPT + attempt_secret, histories.users)
-        return self.workplace.gradients.integer_sum(histories, row, at, keys, rule)
+        return self.workplace.gradients.integer_sum(histories, row, at, keys, rule, slots)
 
     def vectors(
         self, rows: Int64, attempt_secret: bytes

@@ -25,6 +25,7 @@ from groundswell.shared.model import InterestModel, forecast_loss, trainable
 from groundswell.shared.targets import presence_targets
 
 USERS_AT_ONCE = 128
+ROWS_OF_A_PASS = 16
 SELF_CHECK_TOLERANCE = 1e-5  # relative, float32
 
 # Opacus's hooks sit on maps whose inputs are frozen embeddings, which is meant.
@@ -132,19 +133,43 @@ class PerUserGradients:
             yield users, flat.detach().cpu().numpy()
 
     def integer_sum(
-        self, h: Histories, row: Int64, at: Int64, keys: Sequence[bytes], rule: ClipRule
+        self,
+        h: Histories,
+        row: Int64,
+        at: Int64,
+        keys: Sequence[bytes],
+        rule: ClipRule,
+        slots: int | None = None,
     ) -> NDArray[np.int64]:
         """int64 ``[d]``: the sum of the users' clipped, rounded gradients.
 
         Args:
             keys: a rounding key for every row of ``h`` (see ``mechanism.rounding_keys``).
+            slots: users' worth of work to do in all, dummies as filling; None: no dummies. Each
+                dummy costs what an example costs and is then thrown away.
         """
         optimiser = IntegerDPOptimizer(self.parameters, rule)
         for users in self._passes(h, row, at):
             optimiser.keys = [keys[user] for user in users]
             optimiser.clip_and_accumulate()
         optimiser.zero_grad()
+        if slots is not None:
+            self._fill(optimiser, slots - len(np.unique(row)))
         return optimiser.total
+
+    def _fill(self, optimiser: IntegerDPOptimizer, dummies: int) -> None:
+        """Do the work of ``dummies`` users without adding anything to ``optimiser.total``."""
+        h, _, at = made_up(len(self.inputs.catalogue), self.inputs.task.window_us)
+        total = optimiser.total.copy()
+        for start in range(0, dummies, self.users_at_once):
+            rows = np.zeros(min(self.users_at_once, dummies - start), dtype=np.int64)
+            filling = h.take(rows)
+            places = np.arange(len(rows), dtype=np.int64)
+            for users in self._passes(filling, places, np.full(len(rows), at[0])):
+                optimiser.keys = [bytes(32)] * len(users)
+                optimiser.clip_and_accumulate()
+            optimiser.zero_grad()
+        optimiser.total = total
 
     def losses(self, h: Histories, row: Int64, at: Int64) -> Float32:
         """float32 ``[n]``: the loss of every example, without gradients."""
@@ -156,15 +181,21 @@ class PerUserGradients:
         return loss.float().cpu().numpy()
 
     def _passes(self, h: Histories, row: Int64, at: Int64) -> Iterator[Int64]:
-        """Leave every parameter's ``grad_sample`` as ``[u, ...]``, one entry a user."""
+        """Leave every parameter's ``grad_sample`` as ``[u, ...]``, one entry a user.
+
+        A pass has a multiple of ``ROWS_OF_A_PASS`` rows, dummies of weight 0 among them: for a
+        handful of rows, matrix products take other kernels, and a user's last bits would depend on
+        how many others there are.
+        """
         users, first, counts = np.unique(row, return_index=True, return_counts=True)
         for start in range(0, len(users), self.users_at_once):
             chosen = slice(start, start + self.users_at_once)
-            stop = first[chosen][-1] + counts[chosen][-1]
-            examples = slice(first[chosen][0], stop)
+            examples = np.arange(first[chosen][0], first[chosen][-1] + counts[chosen][-1])
             share = np.repeat(1.0 / counts[chosen], counts[chosen])
-            self._backward(h, row[examples], at[examples], share)
             owner = np.repeat(np.arange(len(counts[chosen])), counts[chosen])
+            padding = -len(examples) % ROWS_OF_A_PASS
+            rows = np.concatenate([examples, np.full(padding, examples[0])])
+            self._backward(h, row[rows], at[rows], np.concatenate([share, np.zeros(padding)]))
             self._fold(torch.from_numpy(owner), len(counts[chosen]))
             yield users[chosen]
             self.hooks.zero_grad()
@@ -184,12 +215,13 @@ class PerUserGradients:
         return batch.to(dtype), torch.from_numpy(targets).to(dtype)
 
     def _fold(self, owner: Tensor, users: int) -> None:
+        """Add up each user's examples and drop the dummies behind them."""
         for parameter in self.parameters.values():
-            samples = _grad_sample(parameter)
-            if len(samples) == users:
-                continue
-            folded = samples.new_zeros(users, *samples.shape[1:])
-            vars(parameter)["grad_sample"] = folded.index_add_(0, owner, samples)
+            samples = _grad_sample(parameter)[: len(owner)]
+            if len(samples) != users:
+                folded = samples.new_zeros(users, *samples.shape[1:])
+                samples = folded.index_add_(0, owner, samples)
+            vars(parameter)["grad_sample"] = samples
 
 
 def self_check(gradients: PerUserGradients, h: Histories, row: Int64, at: Int64) -> float:
@@ -199,8 +231,10 @@ def self_check(gradients: PerUserGradients, h: Histories, row: Int64, at: Int64)
     working would void the privacy guarantee.
 
     Raises:
-        ModelError: the difference is above ``SELF_CHECK_TOLERANCE``.
+        ModelError: the difference is above ``SELF_CHECK_TOLERANCE``, or a user's gradient depends
+            on who else is in the pass.
     """
+    check_independence(gradients, h, row, at)
     worst = 0.0
     for users, found in gradients.vectors(h, row, at):
         for user, vector in zip(users, found, strict=True):
@@ -226,9 +260,64 @@ def _plain_gradient(
     """One user's gradient by autograd alone, ``[d]``."""
     sampled = gradients.hooks
     sampled.disable_hooks()
-    batch, targets = gradients.batch(h, row, at)
-    loss = forecast_loss(gradients.model(batch), targets, batch.unrecent).mean()
+    padding = -len(row) % ROWS_OF_A_PASS
+    filled = np.concatenate([np.arange(len(row)), np.zeros(padding, dtype=np.int64)])
+    batch, targets = gradients.batch(h, row[filled], at[filled])
+    losses = forecast_loss(gradients.model(batch), targets, batch.unrecent)
+    loss = losses[: len(row)].mean()
     parameters = [gradients.parameters[name] for name in sorted(gradients.parameters)]
     parts = torch.autograd.grad(loss, parameters)
     sampled.enable_hooks()
     return np.asarray(torch.cat([part.reshape(-1) for part in parts]).numpy())
+
+
+def check_independence(gradients: PerUserGradients, h: Histories, row: Int64, at: Int64) -> None:
+    """Check that a user's gradient is the same to the bit in any company and any place.
+
+    The integers of the release follow from the gradient, and one user may move one user's integers
+    alone. MKL keeps this only where ``MKL_CBWR`` is set as in ``groundswell/__init__.py`` before
+    its first call.
+
+    Raises:
+        ModelError: some gradient changed.
+    """
+    users = len(h)
+    alone = {
+        int(users[0]): vectors[0]
+        for user in np.unique(row)
+        for users, vectors in gradients.vectors(h, row[row == user], at[row == user])
+    }
+    mirrored = h.take(np.arange(users - 1, -1, -1))
+    order = np.argsort(users - 1 - row, kind="stable")
+    for found, vectors in gradients.vectors(mirrored, (users - 1 - row)[order], at[order]):
+        for user, vector in zip(found, vectors, strict=True):
+            if not np.array_equal(alone[users - 1 - int(user)], vector):
+                raise ModelError(
+                    "a user's gradient depends on who else is in the pass; refusing to go on: "
+                    "import groundswell before torch, so that MKL_CBWR=AUTO,STRICT is in force"
+                )
+
+
+def made_up(labels: int, window_us: int) -> tuple[Histories, Int64, Int64]:
+    """Histories of five invented users with an example each, and two for the last one.
+
+    Returns:
+        Histories, and user and time of each example (microseconds).
+    """
+    users, events = 5, 6
+    step = window_us
+    time = np.tile(np.arange(events, dtype=np.int64) * step, users)
+    number = np.arange(users * events, dtype=np.int64)
+    label = ((number * 7 + number // events) % labels).astype(np.int32)
+    histories = Histories(
+        users=tuple(f"invented-{user}" for user in range(users)),
+        offsets=np.arange(users + 1, dtype=np.int64) * events,
+        time=time,
+        label=label,
+        weight=np.ones(users * events, dtype=np.float32),
+        action=np.zeros(users * events, dtype=np.int16),
+        token=label,
+        basket=np.tile(np.arange(events, dtype=np.int32), users),
+    )
+    row = np.array([0, 1, 2, 3, 4, 4], dtype=np.int64)
+    return histories, row, np.array([3, 4, 5, 3, 4, 5], dtype=np.int64) * step

@@ -6,10 +6,16 @@ query client) never imports torch.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
+
+# A user's gradient must be the same to the bit whoever else is in the sample: it is rounded to
+# integers, and one user may move one user's integers alone. The matrix products of MKL depend on
+# their shape unless it is asked for strict reproducibility before its first call.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 _LAZY = {
     "load_model": "groundswell.shared.predict",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from groundswell.shared.accounting import central_multiplier, overflow_delta, reported_epsilon
+from groundswell.shared.accounting import central_multiplier, reported_epsilon
 from groundswell.shared.plan import Plan, PlannedRelease
 
 
@@ -31,18 +31,18 @@ class Tiers:
 
 
 def epsilons(plan: Plan, spent: Iterable[Spent]) -> Tiers:
-    """Both epsilons of the attempts in ``spent``."""
+    """Both epsilons of the attempts in ``spent``, at the plan's delta.
+
+    What the overflow of a site's slots adds to delta stands in that site's own ledger.
+    """
     central, local = [], []
-    attempts = 0
     for each in spent:
         release = _release(plan, each.kind)
         rate = release.sampling_rate
         sigma = release.noise_multiplier
-        attempts += rate < 1
         local.append((sigma, rate, 1))
         central.append((central_multiplier(sigma, each.honest, release.scale), rate, 1))
-    delta = plan.delta - overflow_delta(plan.eps_l, attempts)
-    return Tiers(reported_epsilon(central, delta), reported_epsilon(local, delta))
+    return Tiers(reported_epsilon(central, plan.delta), reported_epsilon(local, plan.delta))
 
 
 def reserved(plan: Plan) -> Tiers:

@@ -17,6 +17,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.habits import HALF_LIVES, LEVELS, Habits
 from groundswell.shared.histories import Float32
 from groundswell.shared.pairs import associations
+from groundswell.shared.products import rows_times
 from groundswell.shared.statistics import Statistics
 
 DAYS_A_WEEK = 7.0
@@ -141,12 +142,13 @@ def _score(
     elif name == "group":
         total = np.maximum(longest.sum(axis=1, keepdims=True), 1e-3)
         member = np.eye(int(space.group.max(initial=0)) + 1, dtype=np.float32)[space.group]
-        value = (longest @ member @ member.T) / total * popularity * GROUP_SCALE
+        within = rows_times(rows_times(longest, member), member.T)
+        value = within / total * popularity * GROUP_SCALE
     elif name == "association" and "pairs" in statistics:
         found = associations(habits.count, statistics["pairs_popularity"], statistics["pairs"])
         value = np.maximum(found, 0) * ASSOCIATION_SCALE
     elif name == "neighbours":
-        value = (np.log1p(longest) @ space.neighbours) * popularity
+        value = rows_times(np.log1p(longest), space.neighbours) * popularity
     return np.asarray(value, dtype=np.float32)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from groundswell.shared.products import rows_times
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 

@@ -19,8 +19,7 @@ from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
 from groundswell.shared.results import DataSize, Privacy, Results, Round, write_whole
 from groundswell.shared.transfer import ModelState
-from groundswell.simulation import models, summaries
-from groundswell.simulation.baselines import BASELINES
+from groundswell.simulation import baselines, models, summaries
 from groundswell.simulation.baselines.baseline import TrainingData
 from groundswell.simulation.central import train_centrally
 from groundswell.simulation.datasets import complete_journey, own
@@ -230,12 +229,11 @@ def _keep(
 
 
 def _baselines(setting: Setting, options: Options, progress: Progress, found: Outcomes) -> None:
-    names = models.ALL_BASELINES if options.everything else models.QUICK_BASELINES
+    names = baselines.ALL if options.everything else baselines.QUICK
     progress.phase("fitting and measuring the baselines", len(names))
     for name in names:
         # Counting baselines have no randomness: one seed says all.
-        seeds = options.seeds if BASELINES[name].seeded else 1
-        for number in range(seeds):
+        for number in range(options.seeds if name in baselines.SEEDED else 1):
             data = TrainingData(
                 setting.sites.pooled.histories,
                 setting.dataset.task,
@@ -243,7 +241,7 @@ def _baselines(setting: Setting, options: Options, progress: Progress, found: Ou
                 setting.dataset.times,
                 setting.config.train.seed + number,
             )
-            fitted = BASELINES[name]().fit(data)
+            fitted = baselines.make(name).fit(data)
             found.add(name, evaluate(fitted.scores, setting.measured))
         progress.advanced()
 
@@ -301,14 +299,16 @@ def _rounds(records: tuple[RoundRecord, ...], private: bool) -> tuple[Round, ...
     scores = [record.ndcg for record in records if record.kind == EVALUATION]
     rounds = [record for record in records if record.kind == GRADIENT]
     return tuple(
-        Round(
-            round=record.round,
-            loss=None,
-            ndcg=scores[-1] if scores and record is rounds[-1] else None,
-            central_epsilon=record.central_epsilon if private else None,
-            local_epsilon=record.local_epsilon if private else None,
-            bytes=record.bytes,
-            seconds=record.seconds,
+        Round.model_validate(
+            {
+                "round": record.round,
+                "loss": None,
+                "ndcg@10": scores[-1] if scores and record is rounds[-1] else None,
+                "central_epsilon": record.central_epsilon if private else None,
+                "local_epsilon": record.local_epsilon if private else None,
+                "bytes": record.bytes,
+                "seconds": record.seconds,
+            }
         )
         for record in rounds
     )

@@ -16,19 +16,6 @@ NO_BERT = "federated_private_no_bert"
 NO_STATISTICS = "federated_private_no_statistics"
 NO_HABIT = "federated_private_no_habit"
 
-QUICK_BASELINES = ("popularity", "personal_frequency", BACKOFF)
-ALL_BASELINES = (
-    "popularity",
-    "recent_popularity",
-    "personal_frequency",
-    BACKOFF,
-    "markov",
-    "logistic",
-    "boosted_trees",
-    "gru4rec",
-    "sasrec",
-)
-
 
 @dataclass(frozen=True)
 class Variant:

@@ -1,0 +1,106 @@
+"""``groundswell bench``: each benchmark measures us and a peer in one run, as a ratio."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from groundswell.shared.results import write_whole
+
+app = typer.Typer(no_args_is_help=True, help="Measure us and a peer in one run.")
+
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Also write the figures here; - for standard out."),
+]
+
+
+@app.command("secure-sum")
+def secure_sum(
+    sites: Annotated[int, typer.Option(min=4, help="Sites in the roster.")] = 16,
+    dim: Annotated[int, typer.Option(min=1, help="Length of each vector.")] = 100_000,
+    drop: Annotated[int, typer.Option(min=0, help="Sites that drop out.")] = 2,
+    table: Annotated[bool, typer.Option(help="Add sites 8..128 and dim 10^4..10^7.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Total computing seconds of a secure sum, against Flower's SecAgg+.
+
+    Example: groundswell bench secure-sum --sites 16 --dim 100000 --drop 2
+    """
+    from groundswell.simulation.benchmarks import secure_sum as benchmark
+
+    report(benchmark.run(sites, dim, drop, table=table), json_file)
+
+
+@app.command()
+def phase(
+    nodes: Annotated[int, typer.Option(min=1, help="SuperNodes.")] = 2,
+    phases: Annotated[int, typer.Option(min=2, help="Timed phases.")] = 5,
+    json_file: JsonOption = None,
+) -> None:
+    """Seconds of one message phase on loopback, against stock Flower.
+
+    Example: groundswell bench phase
+    """
+    from groundswell.simulation.benchmarks import phase as benchmark
+
+    report(benchmark.run(nodes, phases), json_file)
+
+
+@app.command()
+def ingest(
+    rows: Annotated[int, typer.Option(min=1000, help="Events.")] = 10_000_000,
+    pandas: Annotated[bool, typer.Option(help="Also run pandas.")] = True,
+    json_file: JsonOption = None,
+) -> None:
+    """The whole import, against the plain Polars query and pandas.
+
+    Example: groundswell bench ingest --rows 10000000
+    """
+    from groundswell.simulation.benchmarks import ingest as benchmark
+
+    report(benchmark.run(rows, with_pandas=pandas), json_file)
+
+
+def report(found: dict[str, Any], json_file: str | None) -> None:
+    """Print a benchmark's figures; exit code 1 where both sides did not give the same result."""
+    text = json.dumps(found, indent=1) + "\n"
+    if json_file == "-":
+        typer.echo(text, nl=False)
+    else:
+        print_report(found)
+        if json_file:
+            Path(json_file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(Path(json_file), text.encode())
+    if not found["equal"]:
+        typer.echo("the two sides did not give the same result: the figure is void", err=True)
+        raise typer.Exit(1)
+
+
+def print_report(found: dict[str, Any]) -> None:
+    """The headline, then a line for each case."""
+    console = Console()
+    console.print(
+        f"[bold]{found['name']}[/] on {found['machine']}: ours {found['ours']:.4g} "
+        f"{found['unit']}, {found['peer_name']} {found['peer_version']} {found['peer']:.4g} {found['unit']}; "
+        f"ratio {found['ratio']:.2f} (above 1: we are better)"
+    )
+    cases = found["cases"]
+    if not cases:
+        return
+    columns = list(dict.fromkeys(key for case in cases for key in case))
+    table = Table()
+    for column in columns:
+        table.add_column(column)
+    for case in cases:
+        table.add_row(*(_cell(case.get(column)) for column in columns))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)

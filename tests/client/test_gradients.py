@@ -1,0 +1,214 @@
+"""Per-user gradients on the real model: right, independent of company, and of nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from groundswell.client.gradients import (
+    ClipRule,
+    PerUserGradients,
+    check_independence,
+    made_up,
+    self_check,
+)
+from groundswell.client.mechanism import clip_and_round, rounding_keys
+from groundswell.shared.backbone import Backbone, load_backbone
+from groundswell.shared.batches import Inputs
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.errors import ModelError
+from groundswell.shared.histories import Histories
+from groundswell.shared.model import InterestModel, forecast_loss, initialise
+from groundswell.shared.scaling import scale
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.task import Task
+
+WORDS = ("milk", "bread", "beer", "soap", "apples", "batteries", "coffee", "nappies", "tea", "rice")
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone()
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    table = pl.DataFrame({"label": WORDS, "text": [f"{word} from the shop" for word in WORDS]})
+    return Catalogue.from_table(table, name="words", label="label", text=("text",))
+
+
+def build(backbone: Backbone, catalogue: Catalogue, users_at_once: int = 64) -> PerUserGradients:
+    """The default model, its adapter moved off zero so that every part has a gradient."""
+    inputs = Inputs(ModelSpec(), Task(), catalogue, backbone)
+    model = InterestModel(ModelSpec(), backbone, inputs.space)
+    initialise(model, bytes(32))
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.05, generator=generator)
+    return PerUserGradients(model, inputs, users_at_once)
+
+
+def some_users(catalogue: Catalogue) -> tuple[Histories, NDArray[np.int64], NDArray[np.int64]]:
+    return made_up(len(catalogue), Task().window_us)
+
+
+def test_folded_gradients_equal_a_loop_over_users_in_single_precision(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    for users_at_once in (64, 2):
+        gradients = build(backbone, catalogue, users_at_once)
+        assert self_check(gradients, *some_users(catalogue)) < 1e-5
+
+
+def test_folded_gradients_equal_a_loop_over_users_in_double_precision(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    for users_at_once in (64, 2):
+        gradients = build(backbone, catalogue, users_at_once)
+        gradients.model.double()
+        assert self_check(gradients, *some_users(catalogue)) < 1e-10
+
+
+def test_a_user_with_two_examples_counts_with_their_mean(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    gradients = build(backbone, catalogue)
+    gradients.model.double()
+    h, row, at = some_users(catalogue)
+    both = dict(zip(*_joined(gradients, h, row, at), strict=True))
+    last = np.flatnonzero(row == 4)
+    each = [_joined(gradients, h, row[[i]], at[[i]])[1][0] for i in last]
+    np.testing.assert_allclose(both[4], np.mean(each, axis=0), rtol=1e-9, atol=1e-12)
+
+
+def test_chunk_size_changes_no_bit_of_the_integer_sum(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    h, row, at = some_users(catalogue)
+    sums = [_integer_sum(build(backbone, catalogue, size), h, row, at) for size in (64, 3, 1)]
+    assert np.abs(sums[0]).sum() > 0
+    assert np.array_equal(sums[0], sums[1])
+    assert np.array_equal(sums[0], sums[2])
+
+
+def test_removing_a_user_takes_away_exactly_that_users_vector(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    h, row, at = some_users(catalogue)
+    gradients = build(backbone, catalogue)
+    whole = _integer_sum(gradients, h, row, at)
+    for user in range(len(h)):
+        others = np.flatnonzero(row != user)
+        without = _integer_sum(gradients, h, row[others], at[others])
+        own = np.flatnonzero(row == user)
+        alone = _integer_sum(gradients, h, row[own], at[own])
+        assert np.array_equal(whole - without, alone)
+        assert int(np.dot(alone, alone)) <= _rule(gradients).scale ** 2
+
+
+def test_filling_the_slots_changes_no_bit_of_the_integer_sum(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    h, row, at = some_users(catalogue)
+    gradients = build(backbone, catalogue, 4)
+    keys = rounding_keys(bytes(32), h.users)
+    rule = _rule(gradients)
+    plain = gradients.integer_sum(h, row, at, keys, rule)
+    filled = gradients.integer_sum(h, row, at, keys, rule, slots=11)
+    assert np.array_equal(plain, filled)
+
+
+def test_the_slots_fix_the_number_of_users_that_are_worked_on(
+    backbone: Backbone, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h, row, at = some_users(catalogue)
+    gradients = build(backbone, catalogue, 4)
+    worked: list[int] = []
+    real = gradients._backward
+
+    def counted(
+        h: Histories,
+        row: NDArray[np.int64],
+        at: NDArray[np.int64],
+        share: NDArray[np.float64],
+    ) -> None:
+        worked.append(round(float(share.sum())))
+        real(h, row, at, share)
+
+    monkeypatch.setattr(gradients, "_backward", counted)
+    keys = rounding_keys(bytes(32), h.users)
+    totals: list[int] = []
+    for kept in (row >= 0, row < 2, row < 0):
+        worked.clear()
+        gradients.integer_sum(h, row[kept], at[kept], keys, _rule(gradients), slots=9)
+        totals.append(sum(worked))
+    assert totals == [9, 9, 9]
+
+
+def test_a_gradient_that_depends_on_company_is_found(
+    backbone: Backbone, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients = build(backbone, catalogue)
+
+    def mixed(logits: torch.Tensor, targets: torch.Tensor, unrecent: torch.Tensor) -> torch.Tensor:
+        centred = logits - logits.mean(dim=0, keepdim=True)
+        return forecast_loss(centred, targets, unrecent)
+
+    monkeypatch.setattr("groundswell.client.gradients.forecast_loss", mixed)
+    with pytest.raises(ModelError, match="depends on who else"):
+        check_independence(gradients, *some_users(catalogue))
+
+
+def test_only_adapter_and_head_have_gradients(backbone: Backbone, catalogue: Catalogue) -> None:
+    gradients = build(backbone, catalogue)
+    names = set(gradients.parameters)
+    assert all(".lora_B." in name or name.startswith("head.") for name in names)
+    assert any(".lora_B." in name for name in names)
+    assert sum(p.numel() for p in gradients.parameters.values()) <= 20_000
+
+
+def _rule(gradients: PerUserGradients) -> ClipRule:
+    dimension = sum(p.numel() for p in gradients.parameters.values())
+    return ClipRule(0.1, scale(2.0, dimension), dimension)
+
+
+def _integer_sum(
+    gradients: PerUserGradients,
+    h: Histories,
+    row: NDArray[np.int64],
+    at: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    keys = rounding_keys(bytes(32), h.users)
+    return gradients.integer_sum(h, row, at, keys, _rule(gradients))
+
+
+def _joined(
+    gradients: PerUserGradients,
+    h: Histories,
+    row: NDArray[np.int64],
+    at: NDArray[np.int64],
+) -> tuple[list[int], list[NDArray[np.floating]]]:
+    users: list[int] = []
+    vectors: list[NDArray[np.floating]] = []
+    for found, values in gradients.vectors(h, row, at):
+        users += found.tolist()
+        vectors += list(values)
+    return users, vectors
+
+
+def test_the_optimiser_adds_what_clip_and_round_gives(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    h, row, at = some_users(catalogue)
+    gradients = build(backbone, catalogue)
+    rule = _rule(gradients)
+    users, vectors = _joined(gradients, h, row, at)
+    keys = rounding_keys(bytes(32), [h.users[user] for user in users])
+    expected = clip_and_round(
+        np.stack(vectors).astype(np.float64), rule.clip_norm, rule.scale, rule.max_nonzero, keys
+    )
+    assert np.array_equal(_integer_sum(gradients, h, row, at), expected.sum(axis=0))
