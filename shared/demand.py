@@ -1,0 +1,260 @@
+"""Weekly demand by label: forecasts of next weeks' counts, and how likely each label surges.
+
+Pure functions on exact counts (a site's own) or noised ones (a federation's). A series is one label
+at one site; all series are fitted together, so a rule learned on one helps the others. Forecasts of
+an origin use nothing of its week or later, except what is public in advance: calendar and plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from groundswell.shared.demand_features import FIRST_ORIGIN, DemandHistory, Design, Features
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+SURGE_RATIO = 1.5  # a surge exceeds this many times the mean of the last eight weeks
+SURGE_COUNT = 5.0  # and has at least so many buyers
+LEVEL_WEEKS = 8
+SES_WEIGHT = 0.2
+HOLT = (0.2, 0.05, 0.8)  # weights of level and trend, damping
+PENALTY = 1000.0
+SMOOTHED_SHARE = 0.3
+_DISPERSION_PRIOR = 10.0  # expected count that the average dispersion is worth in a series
+_LEAST_DISPERSION = 1.02
+_LEAST_MEAN = 0.05
+_INTERVAL = 1.645  # standard errors: 90 %
+
+
+@dataclass(frozen=True)
+class DemandForecast:
+    """Forecasts of ``S`` series for horizons 1..H.
+
+    Attributes:
+        mean, p50, p90: float64 ``[S, H]``, counts.
+        surge: float64 ``[S, H]``, probability of a surge.
+        surge_low, surge_high: its 90 % interval: the level is known from eight weeks only, and
+            those carry the noise that was put on the counts.
+        resolvable: bool ``[S]``; False where the least surge would drown in the noise, so that
+            neither its forecast nor its absence says anything.
+    """
+
+    mean: Float64
+    p50: Float64
+    p90: Float64
+    surge: Float64
+    surge_low: Float64
+    surge_high: Float64
+    resolvable: NDArray[np.bool_]
+
+
+def forecast(
+    history: DemandHistory, horizons: int = 4, *, noise_std: float = 0.0
+) -> DemandForecast:
+    """Forecast the weeks after the last one of ``history``.
+
+    Args:
+        history: at least 14 weeks; its calendar and plan reach ``horizons`` weeks further.
+        horizons: weeks ahead, H.
+        noise_std: standard deviation of the noise in each weekly count, 0 for exact ones.
+
+    Raises:
+        ValueError: too few weeks, or calendar or plan end too early.
+    """
+    origin = history.counts.shape[1]
+    model = DemandModel(history)
+    level = history.counts[:, -LEVEL_WEEKS:].mean(axis=1)
+    columns = []
+    for horizon in range(1, horizons + 1):
+        expected = model.mean(origin, horizon)
+        calm = blended(expected, damped_holt(history.counts, horizon))
+        dispersion = model.dispersion(origin, horizon, noise_std)
+        p50, p90 = quantiles(calm, dispersion)
+        likely, low, high = surge(expected, level, dispersion, noise_std)
+        columns.append([calm, p50, p90, likely, low, high])
+    mean, p50, p90, likely, low, high = np.array(columns).transpose(1, 2, 0)
+    return DemandForecast(mean, p50, p90, likely, low, high, resolvable(level, noise_std))
+
+
+def blended(expected: Float64, smoothed: Float64) -> Float64:
+    """What counts are forecast by: mostly the regression, steadied by damped Holt.
+
+    Surges are forecast from the regression alone: a slow average hides them.
+    """
+    result: Float64 = (1 - SMOOTHED_SHARE) * expected + SMOOTHED_SHARE * smoothed
+    return result
+
+
+def last_week(counts: Float64) -> Float64:
+    """float64 ``[S]``: the last week again."""
+    return counts[:, -1]
+
+
+def mean_of_weeks(counts: Float64, weeks: int) -> Float64:
+    """float64 ``[S]``: the mean of the last weeks."""
+    result: Float64 = counts[:, -weeks:].mean(axis=1)
+    return result
+
+
+def exponential_smoothing(counts: Float64, weight: float = SES_WEIGHT) -> Float64:
+    """float64 ``[S]``: simple exponential smoothing, started at the first week."""
+    share = weight * (1 - weight) ** np.arange(counts.shape[1])[::-1]
+    share[0] /= weight
+    result: Float64 = counts @ share
+    return result
+
+
+def damped_holt(
+    counts: Float64, horizon: int = 1, parameters: tuple[float, float, float] = HOLT
+) -> Float64:
+    """float64 ``[S]``: Holt's linear method with a damped trend (Gardner and McKenzie 1985)."""
+    alpha, beta, damping = parameters
+    start = min(4, counts.shape[1])
+    level = counts[:, :start].mean(axis=1)
+    trend = np.zeros_like(level)
+    for week in range(start, counts.shape[1]):
+        expected = level + damping * trend
+        new = alpha * counts[:, week] + (1 - alpha) * expected
+        trend = beta * (new - level) + (1 - beta) * damping * trend
+        level = new
+    ahead = sum(damping**k for k in range(1, horizon + 1))
+    result: Float64 = np.maximum(level + ahead * trend, 0.0)
+    return result
+
+
+class DemandModel:
+    """Ridge regression over lags, calendar and plan, refitted at every origin.
+
+    The target is the deviation from the mean of the last eight weeks, over the square root of that
+    mean: counts vary like their root. Weights are shared by all series, so no penalty on any one of
+    them is needed to keep rare labels calm.
+    """
+
+    def __init__(self, history: DemandHistory, penalty: float = PENALTY) -> None:
+        self._history = history
+        self._penalty = penalty
+        self._features = Features(history)
+        self._designs: dict[tuple[int, int], Design] = {}
+
+    def mean(self, origin: int, horizon: int = 1) -> Float64:
+        """float64 ``[S]``: expected counts of week ``origin + horizon - 1``, from those before
+        ``origin``; raises ValueError where fewer than two origins are there to learn from."""
+        rows = [(self._design(t, horizon), t) for t in self._origins(origin, horizon)]
+        if len(rows) < 2:
+            raise ValueError(f"{origin} weeks are too few to forecast {horizon} ahead")
+        counts = self._history.counts
+        features = rows[0][0].x.shape[1]
+        gram, moment = np.zeros((features, features)), np.zeros(features)
+        for design, t in rows:
+            gram += design.x.T @ design.x
+            moment += design.x.T @ design.target(counts[:, t + horizon - 1])
+        size = np.sqrt(np.diag(gram) / (len(rows) * len(counts))) + 1e-9
+        scaled = gram / np.outer(size, size) + self._penalty * np.eye(features)
+        weights = np.linalg.solve(scaled, moment / size) / size
+        return self._design(origin, horizon).counts(weights)
+
+    def dispersion(self, origin: int, horizon: int = 1, noise_std: float = 0.0) -> Float64:
+        """float64 ``[S]``: variance over mean of past weeks about their smoothed level.
+
+        What noise adds to the squared residuals is taken off; a series is shrunk to the average.
+        """
+        counts = self._history.counts
+        squares = np.zeros(len(counts))
+        level = np.zeros(len(counts))
+        for t in self._origins(origin, horizon):
+            expected = damped_holt(counts[:, :t], horizon)
+            squares += (counts[:, t + horizon - 1] - expected) ** 2 - noise_std**2
+            level += np.maximum(expected, _LEAST_MEAN)
+        average = max(float(squares.sum()), 0.0) / max(float(level.sum()), 1e-9)
+        found = (squares + _DISPERSION_PRIOR * average) / (level + _DISPERSION_PRIOR)
+        result: Float64 = np.maximum(found, _LEAST_DISPERSION)
+        return result
+
+    def _design(self, origin: int, horizon: int) -> Design:
+        key = (origin, horizon)
+        if key not in self._designs:
+            self._designs[key] = self._features.at(origin, horizon)
+        return self._designs[key]
+
+    def _origins(self, origin: int, horizon: int) -> range:
+        """Earlier origins whose target week is over."""
+        return range(FIRST_ORIGIN, origin - horizon + 1)
+
+
+def quantiles(mean: Float64, dispersion: Float64) -> tuple[Float64, Float64]:
+    """P50 and P90 of a negative binomial count with this mean and variance over mean."""
+    count = _counts(mean, dispersion)
+    return count.ppf(0.5).astype(np.float64), count.ppf(0.9).astype(np.float64)
+
+
+def surge(
+    mean: Float64, level: Float64, dispersion: Float64, noise_std: float = 0.0
+) -> tuple[Float64, Float64, Float64]:
+    """Probability of a surge, and the ends of its 90 % interval; each float64 ``[S]``.
+
+    Args:
+        mean: expected count of the week.
+        level: mean of the last eight weeks, with its noise.
+        dispersion: variance over mean of the true count.
+        noise_std: of each weekly count.
+    """
+    known = np.maximum(mean, _LEAST_MEAN)
+    spread = np.sqrt((dispersion * known + noise_std**2) / LEVEL_WEEKS)
+    slack = noise_std / LEVEL_WEEKS**0.5
+    low = _exceeds(known - _INTERVAL * spread, level + _INTERVAL * slack, dispersion)
+    high = _exceeds(known + _INTERVAL * spread, level - _INTERVAL * slack, dispersion)
+    return _exceeds(known, level, dispersion), low, high
+
+
+def resolvable(level: Float64, noise_std: float) -> NDArray[np.bool_]:
+    """bool ``[S]``: the least surge is at least two deviations of the noise in its own estimate.
+
+    That estimate is a noised week less the mean of eight noised weeks.
+    """
+    least = np.maximum(SURGE_RATIO * level, SURGE_COUNT) - level
+    result: NDArray[np.bool_] = 2 * noise_std * (1 + 1 / LEVEL_WEEKS) ** 0.5 <= least
+    return result
+
+
+def surged(actual: Float64, level: Float64) -> NDArray[np.bool_]:
+    """bool ``[S]``: whether a week's count is a surge over the mean of the eight weeks before."""
+    result: NDArray[np.bool_] = (actual > SURGE_RATIO * level) & (actual >= SURGE_COUNT)
+    return result
+
+
+def wmape(predicted: Float64, actual: Float64) -> float:
+    """Sum of absolute errors over the sum of what came."""
+    return float(np.abs(predicted - actual).sum() / actual.sum())
+
+
+def precision_at(
+    scores: Float64, positives: NDArray[np.bool_], groups: Sequence[int] | Int64, k: int = 10
+) -> float:
+    """Mean over groups (sites) of the share of positives among each one's k highest scores.
+
+    Ties count against the forecast: among equal scores the negatives come first.
+    """
+    group = np.asarray(groups)
+    found = []
+    for name in np.unique(group):
+        inside = np.flatnonzero(group == name)
+        order = inside[np.lexsort((positives[inside], -scores[inside]))][:k]
+        found.append(float(positives[order].mean()))
+    return float(np.mean(found))
+
+
+def _exceeds(mean: Float64, level: Float64, dispersion: Float64) -> Float64:
+    least = np.maximum(np.floor(SURGE_RATIO * np.maximum(level, 0.0)) + 1, SURGE_COUNT)
+    found: Float64 = _counts(mean, dispersion).sf(least - 1)
+    return found
+
+
+def _counts(mean: Float64, dispersion: Float64) -> stats.rv_frozen:
+    share = 1 / dispersion
+    return stats.nbinom(np.maximum(mean, _LEAST_MEAN) * share / (1 - share), share)
