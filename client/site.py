@@ -138,6 +138,8 @@ class Site:
         if (folder / SITE_FILE).exists() or (folder / "keys").exists():
             raise InputError("DIR", str(folder), "holds a data site already", "name another folder")
         site = cls(folder, settings)
+        # A volume of its own in a container: its group is the relay's, and files take that over.
+        given = site.relay_keys.exists()
         for path, mode in (
             (site.keys, 0o700),
             (site.relay_keys, 0o750),
@@ -147,8 +149,9 @@ class Site:
             (folder / "store", 0o700),
             (site.logs, 0o755),
         ):
-            path.mkdir(parents=True, exist_ok=True)
-            path.chmod(mode)
+            if not path.exists():
+                path.mkdir(parents=True)
+                path.chmod(mode)
         armour.write_public_key(folder / "trust" / "ca.public", invitation.authority)
         armour.write_public_key(folder / "trust" / "coordinator.public", invitation.coordinator)
         (site.relay_keys / "root.pem").write_text(invitation.tls_root)
@@ -156,8 +159,9 @@ class Site:
         catalogue = folder / "catalogue" / f"{invitation.catalogue_name}.catalogue"
         catalogue.write_bytes(invitation.catalogue)
         load_site_key(site.keys / "data.key", create=True)
-        make_node_key(site.relay_keys)
-        write_secret(site.relay_keys / "superexec.secret", secrets.token_bytes(32))
+        mode = 0o640 if given else 0o600
+        make_node_key(site.relay_keys, mode)
+        write_secret(site.relay_keys / "superexec.secret", secrets.token_bytes(32), mode)
         (folder / SITE_FILE).write_text(_site_text(settings, policy))
         return site
 
@@ -274,7 +278,7 @@ def _site_text(settings: SiteSettings, policy: SitePolicy) -> str:
     return "".join(lines + entries)
 
 
-def make_node_key(folder: Path) -> None:
+def make_node_key(folder: Path, mode: int = 0o600) -> None:
     """The key by which Flower knows the site's node: EC P-384, OpenSSH format."""
     key = ec.generate_private_key(ec.SECP384R1())
     write_secret(
@@ -284,6 +288,7 @@ def make_node_key(folder: Path) -> None:
             serialization.PrivateFormat.OpenSSH,
             serialization.NoEncryption(),
         ),
+        mode,
     )
     public = key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
@@ -291,8 +296,9 @@ def make_node_key(folder: Path) -> None:
     (folder / "node.public").write_bytes(public + b"\n")
 
 
-def write_secret(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def write_secret(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file that must not exist yet."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(data)
         opened.flush()

@@ -63,6 +63,7 @@ def init(
     --users 12000 --config groundswell.toml
     """
     from groundswell.client.policy import SitePolicy
+    from groundswell.client.supervisor import RelaySettings
 
     invitation = Invitation.read(invite)
     if fingerprint is not None and _digits(fingerprint) != _digits(invitation.fingerprint):
@@ -82,6 +83,7 @@ def init(
     )
     policy = SitePolicy.for_plan(invitation.proposal(), runs=runs)
     site = Site.create(folder.absolute(), settings, invitation, policy)
+    RelaySettings.of(site).write(site.relay_keys)
     if config is not None:
         _copy_data_config(config, site.folder / DATA_FILE)
     typer.echo(f"site {name} in {folder}; invitation fingerprint {invitation.fingerprint}")
@@ -133,7 +135,12 @@ def check(folder: Folder = _HERE, json_file: JsonFile = None) -> None:
 
 
 @app.command()
-def request(folder: Folder = _HERE) -> None:
+def request(
+    folder: Folder = _HERE,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: [DIR].")
+    ] = None,
+) -> None:
     """Write the request for the consortium's CA, and the node key for the coordinator.
 
     Example: groundswell site request north
@@ -145,11 +152,11 @@ def request(folder: Folder = _HERE) -> None:
     made = enrolment.request(
         site.keys, name=settings.name, merchant=settings.merchant, users=settings.users
     )
-    out = site.folder / made.path.name
-    shutil.copyfile(made.path, out)
-    node = site.folder / f"{settings.name}.node"
+    target = out or site.folder
+    file, node = target / made.path.name, target / f"{settings.name}.node"
+    shutil.copyfile(made.path, file)
     shutil.copyfile(site.relay_keys / "node.public", node)
-    typer.echo(f"send {out} to the CA's operator and {node} to the coordinator's operator")
+    typer.echo(f"send {file} to the CA's operator and {node} to the coordinator's operator")
     typer.echo(f"tell the CA's operator by another way: fingerprint {made.fingerprint}")
     typer.echo(f"declared users (public): {made.declared_users}")
 

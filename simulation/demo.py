@@ -64,6 +64,25 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Hosts:
+    """Where the parts of a federation listen; None is a free port of the loopback address.
+
+    Attributes:
+        coordinator: where sites connect and the proxy listens.
+        superlink, metrics: the coordinator's further ports; runtime: of each SuperNode.
+        relay_user, vault_user: Unix users of the sites' processes; empty: whoever starts them.
+    """
+
+    coordinator: str | None = None
+    listen: str | None = None
+    superlink: int | None = None
+    metrics: int | None = None
+    runtime: int | None = None
+    relay_user: str = ""
+    vault_user: str = ""
+
+
+@dataclass(frozen=True)
 class DemoFederation:
     """A federation under one folder.
 
@@ -72,6 +91,7 @@ class DemoFederation:
     """
 
     folder: Path
+    hosts: Hosts = Hosts()
 
     @property
     def coordinator(self) -> Coordinator:
@@ -91,6 +111,7 @@ class DemoFederation:
         sites: int = SITES,
         rounds: int = ROUNDS,
         statistics: tuple[str, ...] = STATISTICS,
+        hosts: Hosts | None = None,
     ) -> DemoFederation:
         """Found a federation; an earlier demo in the folder is stopped and removed.
 
@@ -99,7 +120,7 @@ class DemoFederation:
         """
         if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
             raise InputError("--dir", str(folder), "holds no demo", "name another folder")
-        demo = cls(folder.absolute())
+        demo = cls(folder.absolute(), hosts or Hosts())
         demo.down()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -118,13 +139,13 @@ class DemoFederation:
         return demo
 
     def _found(self, dataset: Dataset, task: str) -> Coordinator:
-        port = free_port()
+        address = self.hosts.coordinator or f"127.0.0.1:{free_port()}"
         settings = settings_text(
-            address=f"127.0.0.1:{port}",
-            listen=f"127.0.0.1:{port}",
+            address=address,
+            listen=self.hosts.listen or address,
             revocations=self.folder / "ca" / LIST_FILE,
-            superlink_port=free_port(),
-            metrics_port=free_port(),
+            superlink_port=self.hosts.superlink or free_port(),
+            metrics_port=self.hosts.metrics or free_port(),
             sites=len(dataset.sites),
             users=sum(frame["user"].n_unique() for frame in dataset.sites.values()),
             data_from="2017-01-01",
@@ -153,8 +174,10 @@ class DemoFederation:
             merchant=name,
             users=frame["user"].n_unique(),
             address=invited.address,
-            runtime_port=free_port(),
+            runtime_port=self.hosts.runtime or free_port(),
             metrics_port=free_port(),
+            relay_user=self.hosts.relay_user,
+            vault_user=self.hosts.vault_user,
         )
         policy = SitePolicy.for_plan(invited.proposal(), runs=_RUNS)
         site = Site.create(self.folder / "sites" / name, settings, invited, policy)
