@@ -14,7 +14,7 @@ from transformers import (
     AutoModel,
     BertConfig,
     BertModel,
-    BertTokenizerFast,
+    BertTokenizer,
     DistilBertConfig,
     DistilBertModel,
     GPT2Config,
@@ -67,7 +67,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     tiny(str(request.param)).save_pretrained(folder)
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(WORDS), encoding="utf-8")
-    BertTokenizerFast(vocab_file=str(vocabulary)).save_pretrained(folder)
+    BertTokenizer(vocab_file=str(vocabulary)).save_pretrained(folder)
     return folder
 
 

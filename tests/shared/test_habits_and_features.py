@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.features import SCORES, Family, LabelSpace, facts, scores
@@ -32,7 +33,7 @@ def space(shop: Catalogue) -> LabelSpace:
 
 
 @pytest.fixture(scope="module")
-def released(shop: Catalogue, space: LabelSpace) -> dict[str, np.ndarray]:
+def released(shop: Catalogue, space: LabelSpace) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(2)
     popularity = np.array([0.3, 0.2, 0.25, 0.15, 0.1], dtype=np.float32)
     basis = directions(popularity, similarity(space.embeddings, shop))
@@ -44,7 +45,7 @@ def released(shop: Catalogue, space: LabelSpace) -> dict[str, np.ndarray]:
     }
 
 
-def at(rows: int) -> np.ndarray:
+def at(rows: int) -> NDArray[np.int64]:
     return np.full(rows, AT * DAY, dtype=np.int64)
 
 
@@ -77,7 +78,7 @@ def test_rows_do_not_mix(make_histories: Maker, rows: list[list[tuple[float, int
 def test_nothing_at_or_after_the_time_is_seen(
     make_histories: Maker,
     space: LabelSpace,
-    released: dict[str, np.ndarray],
+    released: dict[str, NDArray[np.float32]],
     row: list[tuple[float, int]],
 ) -> None:
     whole = habits(make_histories([row]), at(1), LABELS)
@@ -91,7 +92,7 @@ def test_nothing_at_or_after_the_time_is_seen(
 
 
 def test_a_switched_off_family_gives_zeros(
-    make_histories: Maker, space: LabelSpace, released: dict[str, np.ndarray]
+    make_histories: Maker, space: LabelSpace, released: dict[str, NDArray[np.float32]]
 ) -> None:
     seen = habits(make_histories([[(90, 1), (95, 2)]]), at(1), LABELS)
     for family in Family:

@@ -64,7 +64,7 @@ def test_popularity_is_the_mean_over_own_active_windows(
 ) -> None:
     h = make_histories([[(1, 0), (8, 1), (15, 1), (15, 2)], [(8, 3)]])
     found = STATISTICS["popularity"].user_vectors(h, WINDOWS, TASK, shop, {})
-    np.testing.assert_allclose(found, [[0, 1, 0.5, 0, 0], [0, 0, 0, 0, 0]])
+    np.testing.assert_allclose(found, np.array([[0, 2, 1, 0, 0], [0, 0, 0, 0, 0]]) / 2)
 
 
 def test_repeat_rates_of_many_users_are_found_again(

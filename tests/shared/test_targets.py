@@ -22,8 +22,10 @@ def test_the_window_holds_its_start_and_not_its_end(make_histories: Maker) -> No
 def test_weights_add_up_and_rows_are_distributions(make_histories: Maker) -> None:
     h = make_histories([[(11, 1), (12, 1), (12, 2)], []])
     at = np.repeat(AT, 2)
-    np.testing.assert_allclose(targets(h, at, 7 * DAY, 3), [[0, 2 / 3, 1 / 3], [0, 0, 0]])
-    np.testing.assert_allclose(presence_targets(h, at, 7 * DAY, 3), [[0, 0.5, 0.5], [0, 0, 0]])
+    np.testing.assert_allclose(targets(h, at, 7 * DAY, 3), np.array([[0, 2, 1], [0, 0, 0]]) / 3)
+    np.testing.assert_allclose(
+        presence_targets(h, at, 7 * DAY, 3), np.array([[0, 1, 1], [0, 0, 0]]) / 2
+    )
 
 
 def test_an_event_without_weight_is_no_target(make_histories: Maker) -> None:
