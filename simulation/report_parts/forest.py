@@ -29,6 +29,7 @@ from groundswell.simulation.standings import (
 _ROW, _TOP, _PANEL, _GAP, _NAMES = 26, 46, 170, 24, 240
 # Differences beyond this are drawn as arrows: next to them the close ones could not be told apart.
 _WIDEST = 0.01
+_WIDEST_OWN = 0.05
 _NARROWEST = 0.004
 
 
@@ -39,7 +40,7 @@ def forest(results: Results) -> Markup | None:
     if not panels:
         return None
     order = _order(panels)
-    limit = _limit([each for _, found in panels for each in found.values()])
+    limit = _limit([each for _, found in panels for each in found.values()], subject(results))
     width = _NAMES + len(panels) * (_PANEL + _GAP)
     bottom = _TOP + len(order) * _ROW
     shapes = [
@@ -80,10 +81,14 @@ def _order(panels: list[tuple[str, dict[str, Paired]]]) -> list[str]:
     return sorted(first, key=lambda name: -first[name])
 
 
-def _limit(found: list[Paired]) -> float:
-    near = [abs(each.difference) + CLEAR * (each.se or 0.0) for each in found]
-    inside = [value for value in near if value <= _WIDEST]
-    return round_step(max([*inside, _NARROWEST]))
+def _limit(found: list[Paired], ours: str | None) -> float:
+    """Half the width of the scale: our own model is on it, unless it is very far off."""
+    inside = [_NARROWEST]
+    for each in found:
+        reach = abs(each.difference) + CLEAR * (each.se or 0.0)
+        if reach <= (_WIDEST_OWN if each.model == ours else _WIDEST):
+            inside.append(reach)
+    return round_step(max(inside))
 
 
 def _panel(

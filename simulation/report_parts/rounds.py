@@ -114,7 +114,7 @@ def _curve(
             shapes += [line((at - 6, end), (at + 6, end), "thick ours") for end in (low, high)]
         shapes.append(dot((at, y(value)), "full ours", 5.5))
         toward_left = at > (_LEFT + _RIGHT) / 2
-        label = f"round {number}: {value:.3f}" + (f" ± {spread:.3f}" if spread else "")
+        label = f"{value:.3f}" + (f" ± {spread:.3f}" if spread else "")
         beside = at - 14 if toward_left else at + 14
         shapes.append(text(beside, y(value) + 4, label, "label", "end" if toward_left else "start"))
     shapes.append(text((_LEFT + _RIGHT) / 2, 222, "round", "tick"))
