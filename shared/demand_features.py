@@ -109,7 +109,8 @@ class Features:
         if week >= known:
             raise ValueError(f"calendar and plan end before week {week}")
         counts = history.counts[:, :origin]
-        base = counts[:, -LEVEL_WEEKS:].mean(axis=1)
+        # Noise can push a count below zero; no level lies there.
+        base = np.maximum(counts[:, -LEVEL_WEEKS:].mean(axis=1), 0.0)
         scale = np.sqrt(base + 1)
         size = base / scale
         columns = [(column - base) / scale for column in _levels(counts, _SMOOTHING)]
@@ -133,7 +134,7 @@ class Features:
         sites = np.unique(self._history.site, return_inverse=True)[1]
         sums = np.zeros((int(sites.max(initial=-1)) + 1, LEVEL_WEEKS))
         np.add.at(sums, sites, counts[:, -LEVEL_WEEKS:])
-        change = sums[:, -1] / np.maximum(sums.mean(axis=1), 1e-9) - 1
+        change = sums[:, -1] / np.maximum(sums.mean(axis=1), 1.0) - 1
         result: Float64 = change[sites]
         return result
 
@@ -157,11 +158,11 @@ class Features:
     def _level_before(self) -> Float64:
         """float64 ``[S, T]``: mean of the eight weeks before each week, 0 for the first eight."""
         sums = np.cumsum(np.pad(self._heard, ((0, 0), (1, 0))), axis=1)
-        level = np.zeros_like(self._heard)
+        level = np.zeros(self._heard.shape)
         level[:, LEVEL_WEEKS:] = (sums[:, LEVEL_WEEKS:-1] - sums[:, : -LEVEL_WEEKS - 1]) / (
             LEVEL_WEEKS
         )
-        return level
+        return np.maximum(level, 0.0)
 
 
 def _levels(counts: Float64, smoothing: float) -> list[Float64]:
@@ -174,7 +175,7 @@ def _levels(counts: Float64, smoothing: float) -> list[Float64]:
 
 def _changes(totals: Float64) -> list[Float64]:
     """Relative changes of the federation's totals, shrunk where they are small."""
-    base = totals[:, -LEVEL_WEEKS:].mean(axis=1)
+    base = np.maximum(totals[:, -LEVEL_WEEKS:].mean(axis=1), 0.0)
     lag1, lag2, lag3, _, _, long, smoothed = _levels(totals, _TOTAL_SMOOTHING)
     return [(level - base) / (base + _TOTAL_PRIOR) for level in (lag1, lag2, lag3, long, smoothed)]
 

