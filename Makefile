@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test install lint proto docs clean
+.PHONY: demo test test-browser install lint proto docs clean
 .DEFAULT_GOAL := demo
 
 install: .venv/installed
@@ -32,6 +32,10 @@ lint: install
 test: lint
 	$(BIN)/pytest -n 2 -m "not slow and not end_to_end"
 	$(BIN)/pytest -m "end_to_end and not slow"
+
+# The dashboard in Debian's Chromium: apt-get install chromium
+test-browser: install
+	$(BIN)/pytest tests/browser
 
 proto: install
 	$(BIN)/python -m groundswell.shared.wire.generate

@@ -7,7 +7,9 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,6 +211,33 @@ class Gateway:
             return None
         _LOG.info("serving grpc", address=f"{_bracketed(binding.host)}:{self.grpc_port}")
         return server
+
+
+@contextmanager
+def in_background(gateway: Gateway) -> Generator[Gateway, None, None]:
+    """Serve in a thread of this process while the block runs.
+
+    Raises:
+        InputError: a port is taken.
+    """
+    loop = asyncio.new_event_loop()
+    listening = threading.Event()
+
+    def work() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(gateway.serve(listening.set))
+
+    with ThreadPoolExecutor(1, "gateway") as pool:
+        served = pool.submit(work)
+        while not listening.wait(0.05):
+            if served.done():
+                served.result()
+        try:
+            yield gateway
+        finally:
+            loop.call_soon_threadsafe(gateway.stop)
+            served.result()
+            loop.close()
 
 
 def run(service: QueryService, federation: FederationView, binding: Binding) -> None:

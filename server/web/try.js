@@ -26,22 +26,26 @@ export async function tryPage() {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); forecast(); }
   });
 
+  let turn = 0; // an answer that comes late must not overwrite the next one
   async function forecast() {
+    const mine = ++turn;
     state.typed = field.value;
     show(answer, busy());
     try {
       const typed = await post("/v1/typed", { text: field.value });
+      if (mine !== turn) return;
       show(understood, understoodList(typed.events));
       const events = typed.events.map(({ time, action, text, label }) => ({ time, action, text, ...(label ? { label } : {}) }));
       const history = { events, at: typed.now };
       const found = await post("/v1/predict", { ...history, top: 8 });
+      if (mine !== turn) return;
       const items = h("div", {});
       show(answer, interestsCard(found, history, window_), items);
       say(`${word("interests", window_)}: ${found.interests.slice(0, 3).map((each) => each.label).join(", ")}`);
       recommend(items, history, false);
     } catch (fault) {
       if (!(fault instanceof Fault)) throw fault;
-      show(answer, faultCard(fault, forecast));
+      if (mine === turn) show(answer, faultCard(fault, forecast));
     }
   }
 

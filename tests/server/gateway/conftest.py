@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from groundswell.server.gateway.federation import NoFederation
-from groundswell.server.gateway.hosting import Binding, Gateway
+from groundswell.server.gateway.hosting import Binding, Gateway, in_background
 from groundswell.server.gateway.service import QueryService
 from groundswell.server.gateway.sources import FolderSource
 from groundswell.server.registry import Registry
@@ -34,25 +32,11 @@ class Running:
 @contextmanager
 def running(service: QueryService, **limits: float) -> Iterator[Running]:
     """Run a gateway on free ports of the loopback address."""
-    loop = asyncio.new_event_loop()
     gateway = Gateway(service, NoFederation(), Binding("127.0.0.1", 0, 0), **limits)
-    ready = threading.Event()
-
-    def work() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(gateway.serve(ready.set))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert ready.wait(30)
-    try:
+    with in_background(gateway):
         yield Running(
             f"http://127.0.0.1:{gateway.http_port}", f"127.0.0.1:{gateway.grpc_port}", service
         )
-    finally:
-        loop.call_soon_threadsafe(gateway.stop)
-        thread.join(30)
-        loop.close()
 
 
 @pytest.fixture(scope="module")
