@@ -64,7 +64,9 @@ class DeployedVault(Vault):
         code = answer.refused.code if answer.WhichOneof("reply") == "refused" else ""
         if kind == "join" and code != "bad-plan-signature":
             self._keep_plan(request.join.plan, code)
-        self.telemetry.answered(kind, code, len(data), len(reply), time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self.telemetry.answered(kind, code, len(data), len(reply), seconds)
+        log.info("%s %s in %.2f s", kind, code or "answered", seconds)
         return reply
 
     def _keep_plan(self, data: bytes, code: str) -> None:

@@ -70,6 +70,7 @@ class Hosts:
     Attributes:
         coordinator: where sites connect and the proxy listens.
         superlink, metrics: the coordinator's further ports; runtime: of each SuperNode.
+        gateway: of the query gateway, HOST:PORT; empty: none.
         relay_user, vault_user: Unix users of the sites' processes; empty: whoever starts them.
     """
 
@@ -78,6 +79,7 @@ class Hosts:
     superlink: int | None = None
     metrics: int | None = None
     runtime: int | None = None
+    gateway: str = ""
     relay_user: str = ""
     vault_user: str = ""
 
@@ -112,6 +114,7 @@ class DemoFederation:
         rounds: int = ROUNDS,
         statistics: tuple[str, ...] = STATISTICS,
         hosts: Hosts | None = None,
+        runs: int = _RUNS,
     ) -> DemoFederation:
         """Found a federation; an earlier demo in the folder is stopped and removed.
 
@@ -134,7 +137,7 @@ class DemoFederation:
         file = demo.folder / "invitation.json"
         invitation(coordinator, workshop).write(file)
         for name in sorted(dataset.sites):
-            demo._enrol(name, dataset, Invitation.read(file), authority)
+            demo._enrol(name, dataset, Invitation.read(file), authority, runs)
             tell(f"{name}: enrolled, imported")
         return demo
 
@@ -146,6 +149,7 @@ class DemoFederation:
             revocations=self.folder / "ca" / LIST_FILE,
             superlink_port=self.hosts.superlink or free_port(),
             metrics_port=self.hosts.metrics or free_port(),
+            gateway=self.hosts.gateway,
             sites=len(dataset.sites),
             users=sum(frame["user"].n_unique() for frame in dataset.sites.values()),
             data_from="2017-01-01",
@@ -163,7 +167,12 @@ class DemoFederation:
         return coordinator
 
     def _enrol(
-        self, name: str, dataset: Dataset, invited: Invitation, authority: Authority
+        self,
+        name: str,
+        dataset: Dataset,
+        invited: Invitation,
+        authority: Authority,
+        runs: int,
     ) -> None:
         frame = dataset.sites[name]
         file = self.folder / "data" / f"{name}.parquet"
@@ -179,7 +188,7 @@ class DemoFederation:
             relay_user=self.hosts.relay_user,
             vault_user=self.hosts.vault_user,
         )
-        policy = SitePolicy.for_plan(invited.proposal(), runs=_RUNS)
+        policy = SitePolicy.for_plan(invited.proposal(), runs=runs)
         site = Site.create(self.folder / "sites" / name, settings, invited, policy)
         (site.folder / DATA_FILE).write_text(_DATA.format(file=file))
         asked = enrolment.request(site.keys, name=name, merchant=name, users=settings.users)
