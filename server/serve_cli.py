@@ -93,8 +93,9 @@ def serve(
     opened = Registry.open(registry or "", files, key)
     check_not_empty(opened)
     runs = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry or ""))
-    service = QueryService(RegistrySource(opened), tokens=Tokens(opened.engine))
-    run(service, runs, binding)
+    source = RegistrySource(opened)
+    source.model(None)  # nobody waits for the first load, and a model that can't be read is told now
+    run(QueryService(source, tokens=Tokens(opened.engine)), runs, binding)
 
 
 def _grpc(port: int, wanted: int | None) -> int | None:

@@ -252,7 +252,7 @@ class TypedAnswer(Answer):
 
 
 class Recommendation(Answer):
-    """An item, how probable it is as the next action's, and why."""
+    """An item, how strongly it is recommended (at most its label's probability), and why."""
 
     item: str
     label: str

@@ -1,8 +1,8 @@
 """From interest in labels to items of the catalogue.
 
-An item's score is the probability that the window's next action falls on it: the label's, shared
-out over the label's items by the shopper's own recent use of them, with one use spread evenly over
-all items (a Dirichlet prior of weight 1). Scores of all items sum to 1.
+An item's score is its label's probability times how the shopper's own recent use of the item stands
+to that of the label's item used most: (use + 1) / (most used + 1). So the strongest interest comes
+first, with the items of it that the shopper likes, and new items of it after those.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32
 from groundswell.shared.questions import Event, Filters, Recommendation, Trend, microseconds
 
 USE_HALF_LIFE = 60.0  # days after which an own use of an item counts half
-PRIOR_USES = 1.0  # uses spread evenly over a label's items
+PRIOR_USES = 1.0  # what an item that was never used counts
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,10 @@ def _best_of(
     filters: Filters,
 ) -> list[tuple[float, str]]:
     """Up to ``per_label`` items of one label that pass, and their scores; ``own`` were used."""
-    total = PRIOR_USES + sum(used[item].weight for item in own)
-    spread = PRIOR_USES / max(len(items), 1)
+    most = PRIOR_USES + max((used[item].weight for item in own), default=0.0)
     excluded = set(filters.exclude_items)
     scored = [
-        (share * (used[item].weight + spread) / total, item)
+        (share * (used[item].weight + PRIOR_USES) / most, item)
         for item in own
         if item not in excluded and not filters.only_new
     ]
@@ -161,7 +160,7 @@ def _best_of(
         if len(scored) >= filters.per_label or fresh >= filters.per_label:
             break
         if item not in used and item not in excluded:
-            scored.append((share * spread / total, item))
+            scored.append((share * PRIOR_USES / most, item))
             fresh += 1
     return scored[: filters.per_label]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,19 +63,31 @@ class FinishedRun:
         try:
             results: dict[str, Any] = json.loads(path.read_text("utf-8"))
             privacy = results["privacy"]
+            caps = self._caps()
             return FederationAnswer(
                 state="finished",
                 private=privacy["private"],
                 seeded=privacy["seeded"],
                 delta=privacy["delta"],
-                sites=self._sites(privacy, len(results["rounds"])),
+                sites=self._sites(privacy, len(results["rounds"]), caps),
                 rounds=tuple(RoundPoint.model_validate(each) for each in results["rounds"]),
                 quality=_quality(results["rows"]),
             )
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             raise ModelError(f"{path.name} can't be read: {error}") from error
 
-    def _sites(self, privacy: dict[str, Any], rounds: int) -> tuple[SiteHealth, ...]:
+    def _caps(self) -> dict[str, float]:
+        """The caps of the run's configuration; empty where there is none beside the results."""
+        path = self._folder / "config.toml"
+        if not path.exists():
+            return {}
+        section = tomllib.loads(path.read_text("utf-8")).get("privacy", {})
+        pairs = (("central", "eps_c"), ("local", "eps_l"))
+        return {tier: float(section[key]) for tier, key in pairs if key in section}
+
+    def _sites(
+        self, privacy: dict[str, Any], rounds: int, caps: dict[str, float]
+    ) -> tuple[SiteHealth, ...]:
         folder = self._folder / "sites"
         names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
         return tuple(
@@ -82,8 +95,8 @@ class FinishedRun:
                 name=name,
                 state="finished",
                 rounds=rounds,
-                central=_budget(privacy["central"]),
-                local=_budget(privacy["local"]),
+                central=_budget(privacy["central"], caps.get("central")),
+                local=_budget(privacy["local"], caps.get("local")),
             )
             for name in names
         )
@@ -180,8 +193,9 @@ def _point(record: RoundRecord) -> RoundPoint:
     )
 
 
-def _budget(tier: dict[str, Any]) -> Budget | None:
-    used, cap = tier.get("epsilon"), tier.get("reserved_epsilon")
+def _budget(tier: dict[str, Any], cap: float | None) -> Budget | None:
+    """What is spent of the cap, or of what was reserved where no cap is known."""
+    used, cap = tier.get("epsilon"), cap if cap is not None else tier.get("reserved_epsilon")
     return None if used is None or cap is None else Budget(used=used, cap=cap)
 
 

@@ -11,7 +11,7 @@ export async function federationPage() {
   const found = await get("/v1/federation");
   const head = [h("h1", {}, word("fed.title")), h("p", { class: "lead" }, word("fed.lead"))];
   if (found.state === "unknown" && !found.sites.length) return [...head, empty(word("fed.none"), word("fed.none.how"))];
-  return [...head, states(found), h("div", { class: "stack" }, sites(found), curves(found), quality(found))];
+  return [...head, states(found), h("div", { class: "stack" }, sites(found), h("div", { class: "pair" }, curves(found), quality(found)))];
 }
 
 const stateWord = (state) => (known(`state.${state}`) ? word(`state.${state}`) : state);
@@ -51,7 +51,7 @@ function curves(found) {
   if (ndcg.length > 1) cards.push(h("section", { class: "card" }, h("h2", {}, word("fed.curve")), plot("NDCG@10", [{ points: ndcg }], { xlabel: word("round") }), legend("ndcg")));
   else if (loss.length > 1) cards.push(h("section", { class: "card" }, h("h2", {}, word("fed.curve")), plot(word("loss"), [{ points: loss }], { xlabel: word("round") }), legend("loss")));
   if (central.length > 1) cards.push(h("section", { class: "card" }, h("h2", {}, word("fed.spent")), plot(word("fed.spent"), [{ points: central }, { points: local, kind: "second" }], { zero: true, xlabel: word("round") }), legend("central", "local")));
-  return cards.length ? h("div", { class: "pair" }, cards) : null;
+  return cards;
 }
 
 function quality(found) {

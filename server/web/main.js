@@ -66,7 +66,7 @@ async function promise(model) {
     return;
   }
   show(place, word("promise"), h("strong", {}, word("promise.central", number(central.epsilon))), " · ",
-    h("strong", {}, word("promise.local", number(local.epsilon))), ` ${word("promise.delta", power(central.delta))}. `,
+    h("strong", {}, word("promise.local", number(local.epsilon))), word("promise.delta", power(central.delta)),
     local.note && h("span", { class: "warn" }, `${local.note}. `));
   const health = await get("/v1/federation").catch(() => null);
   if (health && health.seeded) place.append(h("span", { class: "warn" }, word("promise.seeded")));

@@ -4,6 +4,8 @@ import { h, show } from "./dom.js";
 import { ask, faultCard, say } from "./main.js";
 import { day, known, number, word } from "./words.js";
 
+const NUMBERS = new Set(["labels", "central", "local", "ndcg"]);
+
 export async function modelsPage() {
   const place = h("div", { class: "stack" });
   table(place, await get("/v1/models"));
@@ -28,7 +30,7 @@ function table(place, found, fault) {
   const heads = ["version", "aliases", "created", "labels", "window", "asof", "central", "local", "ndcg"];
   show(place, fault && faultCard(fault, () => table(place, found)),
     h("section", { class: "card" }, h("div", { class: "row apart" }, h("h2", {}, word("models.title")), several && h("button", { type: "button", id: "rollback", onclick: rollback }, word("rollback"))),
-      h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col" }, word(key))), several && h("th", {}, h("span", { class: "unseen" }, word("promote"))))),
+      h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col", class: NUMBERS.has(key) && "number" }, word(key))), several && h("th", {}, h("span", { class: "unseen" }, word("promote"))))),
         h("tbody", {}, found.models.map((model) => h("tr", {}, h("th", { scope: "row" }, model.version),
           h("td", {}, model.aliases.map((alias) => [h("span", { class: `tag ${alias === "champion" ? "good" : ""}` }, known(alias) ? word(alias) : alias), " "])),
           h("td", {}, model.created ? day(model.created) : "–"), h("td", { class: "number" }, String(model.labels)), h("td", {}, model.window),

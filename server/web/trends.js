@@ -37,10 +37,10 @@ export async function trendsPage() {
     show(list, chosen.length ? chosen.map(card) : h("p", { class: "soft" }, word("trends.nothing")));
   }
   choose("all");
-  return [...head, h("div", { class: "row apart" }, h("div", { class: "row", role: "group" }, buttons),
+  return [...head, h("div", { class: "stack" }, h("div", { class: "row apart" }, h("div", { class: "row", role: "group" }, buttons),
     h("p", { class: "soft small" }, word("trends.asof", day(found.as_of), found.sites), ` · ${found.unit}`)), list,
   hidden.length ? h("section", { class: "card" }, h("h2", {}, word("unresolved")), h("p", { class: "soft" }, word("unresolved.lead")),
-    h("div", { class: "chips" }, hidden.map((each) => h("span", { class: "tag" }, each.label)))) : null];
+    h("div", { class: "chips" }, hidden.map((each) => h("span", { class: "tag" }, each.label)))) : null)];
 }
 
 function card(each) {

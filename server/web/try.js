@@ -5,6 +5,8 @@ import { busy, faultCard, say } from "./main.js";
 import { current, day, days, known, number, percent, points, span, word } from "./words.js";
 
 const EXAMPLES = ["example.1", "example.2", "example.3"];
+const SHOWN = 8; // interests on the page
+const NOTED = 1.05; // lift from which a label is named among those that rise most
 const state = { typed: null, language: null };
 
 export async function tryPage() {
@@ -37,7 +39,7 @@ export async function tryPage() {
       show(understood, understoodList(typed.events));
       const events = typed.events.map(({ time, action, text, label }) => ({ time, action, text, ...(label ? { label } : {}) }));
       const history = { events, at: typed.now };
-      const found = await post("/v1/predict", { ...history, top: 8 });
+      const found = await post("/v1/predict", { ...history, top: 1000 });
       if (mine !== turn) return;
       const items = h("div", {});
       show(answer, interestsCard(found, history, window_), items);
@@ -64,11 +66,15 @@ function understoodList(events) {
 const act = (action) => (known(`act.${action}`) ? word(`act.${action}`) : action);
 
 function interestsCard(found, history, window_) {
-  const most = Math.max(...found.interests.map((each) => each.probability));
+  const shown = found.interests.slice(0, SHOWN);
+  const most = Math.max(...shown.map((each) => each.probability));
+  const risen = found.interests.filter((each) => each.lift >= NOTED).sort((a, b) => b.lift - a.lift).slice(0, SHOWN);
   return h("section", { class: "card", "aria-labelledby": "interests-title" },
     h("h2", { id: "interests-title" }, word("interests", window_)),
     found.basis === "prior" && h("p", { class: "tag warn" }, word("prior")),
-    h("ol", { class: "interests" }, found.interests.map((each) => interest(each, history, most))));
+    risen.length && found.basis !== "prior" ? h("div", { id: "risen" }, h("h3", {}, word("risen")), h("ul", { class: "chips" }, risen.map((each) =>
+      h("li", { class: `tag ${each.trend}` }, trendMark(each.trend), each.label, " ", h("span", { class: "figure" }, `×${number(each.lift, 1)}`))))) : null,
+    h("ol", { class: "interests" }, shown.map((each) => interest(each, history, most))));
 }
 
 function interest(each, history, most) {
@@ -90,9 +96,9 @@ function interest(each, history, most) {
     }
   }
   return h("li", { class: "interest" },
-    h("div", { class: "head" }, h("span", { class: "name" }, each.label), h("span", { class: `tag ${each.trend}` }, trendMark(each.trend), word(each.trend)),
-      h("span", { class: "advice" }, word(`advice.${each.trend}`)), h("span", { class: "soft small figure" }, word("lift", number(each.lift, 1))),
-      h("strong", { class: "figure" }, percent(each.probability)), button),
+    h("div", { class: "head" },
+      h("div", {}, h("span", { class: "name" }, each.label), h("span", { class: `tag ${each.trend}` }, trendMark(each.trend), word(each.trend)), h("span", { class: "advice" }, word(`advice.${each.trend}`))),
+      h("div", {}, h("span", { class: "soft small figure" }, word("lift", number(each.lift, 1))), h("strong", { class: "figure" }, percent(each.probability)), button)),
     h("div", { class: `meter ${each.trend}`, "aria-hidden": "true" }, h("i", { share: each.probability / most })), why);
 }
 

@@ -40,6 +40,10 @@ def ask(served: ServedModel, *requests: PredictRequest) -> list[PredictAnswer]:
     return answering.predict(served, requests, times)
 
 
+def ask_all(served: ServedModel) -> PredictAnswer:
+    return ask(served, PredictRequest(events=HISTORY, at=NOW, top=1000))[0]
+
+
 def test_all_labels_sum_to_one_and_come_most_probable_first(served: ServedModel) -> None:
     (answer,) = ask(served, PredictRequest(events=HISTORY, top=1000))
     shares = [each.probability for each in answer.interests]
@@ -128,14 +132,17 @@ def test_the_top_is_the_head_of_the_whole_order(values: list[float], top: int) -
     assert answering.most(array, top) == np.argsort(-array, kind="stable")[:top].tolist()
 
 
-def test_recommended_items_share_out_the_probability(served: ServedModel) -> None:
-    request = RecommendRequest.model_validate(
-        {"events": [e.model_dump() for e in HISTORY], "top": 1000, "filters": {"per_label": 100}}
-    )
+def test_items_of_the_strongest_interest_come_first_and_the_used_ones_before_the_new(
+    served: ServedModel,
+) -> None:
+    request = RecommendRequest(events=HISTORY, at=NOW, top=1000)
     answer = answering.recommend(served, request, NOW_US)
-    assert sum(each.score for each in answer.items) == pytest.approx(1, abs=1e-4)
-    assert answer.items[0].item == "espresso pods"
+    shares = {each.label: each.probability for each in ask_all(served).interests}
+    assert [each.item for each in answer.items[:2]] == ["espresso pods", "coffee beans"]
     assert answer.items[0].reason.startswith("used 1 time before")
+    assert answer.items[0].score == pytest.approx(shares["COFFEE"])
+    assert all(each.score <= shares[each.label] + 1e-9 for each in answer.items)
+    assert len(answer.items) == 10
 
 
 def test_filters_hold(served: ServedModel) -> None:
