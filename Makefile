@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-browser install lint proto docs clean
+.PHONY: demo test test-browser test-faults test-docker install lint proto docs clean
 .DEFAULT_GOAL := demo
 
 install: .venv/installed
@@ -36,6 +36,14 @@ test: lint
 # The dashboard in Debian's Chromium: apt-get install chromium
 test-browser: install
 	$(BIN)/pytest tests/browser
+
+# Kills every part at every phase; a run that was broken off goes on where it stopped.
+test-faults: install
+	GROUNDSWELL_FAULTS=$$(git rev-parse HEAD) $(BIN)/pytest tests/faults
+
+# Builds the images and runs the demo federation in them; says which step failed where it can't.
+test-docker: install
+	docker/test-images.sh
 
 proto: install
 	$(BIN)/python -m groundswell.shared.wire.generate

@@ -28,6 +28,9 @@ IN_CI = {
     (Part.SUPERLINK, "contribute"),
 }
 
+# In CI after the quick tests, by itself: a cell keeps one core busy.
+pytestmark = pytest.mark.end_to_end
+
 
 def wanted() -> list[Cell]:
     found = cells()
