@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import lightgbm
@@ -82,7 +83,7 @@ def log_odds(rate: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-class _Tabular:
+class _Tabular(ABC):
     """Learns from the train windows after ``stats_until``, whole histories and, where the model
     can tell them apart, five baskets alike."""
 
@@ -118,11 +119,13 @@ class _Tabular:
         x, y, weight = (np.concatenate(each) for each in zip(*parts, strict=True))
         return x, y, weight
 
+    @abstractmethod
     def _learn(self, x: Float32, acted: NDArray[np.bool_], weight: NDArray[np.float64]) -> None:
-        raise NotImplementedError
+        """Fit to features ``[N, 18]``, whether acted on ``[N]``, and weights ``[N]``."""
 
+    @abstractmethod
     def _margin(self, x: Float32) -> NDArray[np.float64]:
-        raise NotImplementedError
+        """Log odds float64 ``[N]`` of features ``[N, 18]``."""
 
 
 class Logistic(_Tabular):
