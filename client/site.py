@@ -27,19 +27,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from groundswell.shared import armour
-from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config_file import toml_value
 from groundswell.shared.errors import InputError
 from groundswell.shared.identity import Trust, is_name
 from groundswell.shared.invitation import Invitation, split_address
 from groundswell.shared.plan import Plan
-from groundswell.shared.task import Task
 
 if TYPE_CHECKING:
     # Imported where they are used: the supervisor needs neither torch nor polars.
     from groundswell.client.policy import SitePolicy
     from groundswell.client.pseudonyms import SiteKey
     from groundswell.client.store import Store
+    from groundswell.shared.catalogue import Catalogue
+    from groundswell.shared.task import Task
 
 SITE_FILE = "site.toml"
 DATA_FILE = "groundswell.toml"
@@ -245,11 +244,15 @@ class Site:
 
     def catalogue(self) -> Catalogue:
         """The public catalogue."""
+        from groundswell.shared.catalogue import Catalogue
+
         (path,) = (self.folder / "catalogue").glob("*.catalogue")
         return Catalogue.parse(path.read_bytes(), path.stem)
 
     def task(self) -> Task:
         """What is forecast, as the invitation says."""
+        from groundswell.shared.task import Task
+
         return Task.model_validate(self.proposal().task)
 
     def data_key(self) -> SiteKey:
@@ -266,6 +269,8 @@ class Site:
 
 
 def _site_text(settings: SiteSettings, policy: SitePolicy) -> str:
+    from groundswell.shared.config_file import toml_value
+
     values = {key: toml_value(value) for key, value in settings.model_dump().items()}
     lines = [_SITE.format(**values)]
     entries = []

@@ -44,8 +44,6 @@ from flwr.supercore.interceptors import (
 )
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
-from flwr.supernode import start_client_internal
-from flwr.supernode.cli import flower_supernode
 from flwr.supernode.runtime import run_clientapp
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
@@ -112,6 +110,9 @@ class PromptTime:
 
 def shorten_supernode_polls() -> None:
     """Let this process's SuperNode look for messages and replies at a pace of its own."""
+    # Imported here: the worker's process needs no server, and stays small without it.
+    from flwr.supernode import start_client_internal
+
     vars(start_client_internal)["time"] = PromptTime()
     shorten_object_pulls(inflatable_utils)
 
@@ -228,6 +229,8 @@ def main(arguments: list[str]) -> None:
     """``supernode OPTIONS...`` with Flower's own options, or ``worker ADDRESS SECRET_FILE``."""
     role, *rest = arguments
     if role == "supernode":
+        from flwr.supernode.cli import flower_supernode
+
         shorten_supernode_polls()
         sys.argv = ["flower-supernode", *rest]
         flower_supernode()

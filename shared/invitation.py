@@ -12,13 +12,17 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.envelopes import PUBLIC_KEY_BYTES
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.identity import Trust
 from groundswell.shared.plan import Plan
 from groundswell.shared.wire import groundswell_pb2 as wire
+
+if TYPE_CHECKING:
+    # Imported where it is used: whoever only splits an address needs no tables.
+    from groundswell.shared.catalogue import Catalogue
 
 FORMAT = 1
 _LARGEST_FILE = 256 << 20
@@ -76,6 +80,8 @@ class Invitation:
         Raises:
             Refusal: ``unknown-catalogue``.
         """
+        from groundswell.shared.catalogue import Catalogue
+
         catalogue = Catalogue.parse(self.catalogue, self.catalogue_name)
         if catalogue.hash not in {each.hash for each in self.proposal().catalogues}:
             raise Refusal("unknown-catalogue", "the proposal names another catalogue")
