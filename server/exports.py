@@ -111,7 +111,7 @@ def _example(loaded: Forecaster) -> Batch:
         token=np.zeros(2, dtype=np.int32),
         basket=np.zeros(2, dtype=np.int32),
     )
-    return loaded.inputs.batch(h, np.array([1, 1], dtype=np.int64))
+    return loaded.inputs.batch(h, np.array([1, 1], dtype=np.int64)).dense()
 
 
 def _write_mlflow(folder: Path, target: Path) -> None:

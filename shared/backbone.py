@@ -36,6 +36,8 @@ _CARRIERS = (
 )
 MAX_TEXT_TOKENS = 64  # a catalogue text beyond this is cut
 BATCH = 64
+LEAST_BATCH = 16
+LENGTH_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ class Backbone:
     def encode(self, texts: Sequence[str], top: int) -> Encoded:
         """Encode texts; equal texts are encoded once.
 
+        A text's numbers depend on that text alone, to the bit: it is filled up to a length of its
+        own, and never to that of the longest text beside it.
+
         Args:
             texts: ``n`` texts.
             top: number of top layers that ``prefix`` stops below.
@@ -109,15 +114,27 @@ class Backbone:
         if not texts:
             empty = np.zeros((0, self.hidden), dtype=np.float32)
             return Encoded(empty, empty)
-        unique = sorted(set(texts), key=lambda text: (len(text), text))
-        blocks = [
-            self._encode_block(unique[i : i + BATCH], top) for i in range(0, len(unique), BATCH)
-        ]
+        unique, blocks = [], []
+        for length, same in sorted(self._by_length(sorted(set(texts))).items()):
+            unique += same
+            blocks += [
+                self._encode_block(same[i : i + BATCH], top, length)
+                for i in range(0, len(same), BATCH)
+            ]
         position = {text: i for i, text in enumerate(unique)}
         order = np.array([position[text] for text in texts])
         prefix = np.concatenate([block.prefix for block in blocks])[order]
         unit = np.concatenate([block.unit for block in blocks])[order]
         return Encoded(prefix, unit)
+
+    def _by_length(self, texts: Sequence[str]) -> dict[int, list[str]]:
+        """Texts by their number of word pieces, rounded up to a multiple of ``LENGTH_STEP``."""
+        worded = [text if text.strip() else "-" for text in texts]
+        found = self.tokenizer(worded, truncation=True, max_length=MAX_TEXT_TOKENS)
+        by_length: dict[int, list[str]] = {}
+        for text, pieces in zip(texts, found["input_ids"], strict=True):
+            by_length.setdefault(-(-len(pieces) // LENGTH_STEP) * LENGTH_STEP, []).append(text)
+        return by_length
 
     def hidden_tokens(
         self, texts: Sequence[str], top: int, length: int
@@ -132,25 +149,29 @@ class Backbone:
             states = self.model(**inputs, output_hidden_states=True).hidden_states
         return states[len(self.layers()) - top], inputs["attention_mask"].bool()
 
-    def _tokenised(self, texts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
+    def _tokenised(
+        self, texts: Sequence[str], length: int, *, filled: bool = False
+    ) -> dict[str, torch.Tensor]:
         tokens = self.tokenizer(
             [text if text.strip() else "-" for text in texts],
-            padding=True,
+            padding="max_length" if filled else True,
             truncation=True,
             max_length=length,
             return_tensors="pt",
         )
         return {key: tokens[key] for key in ("input_ids", "attention_mask")}
 
-    def _encode_block(self, texts: Sequence[str], top: int) -> Encoded:
-        inputs = self._tokenised(texts, MAX_TEXT_TOKENS)
+    def _encode_block(self, texts: Sequence[str], top: int, length: int) -> Encoded:
+        # A handful of rows would take other kernels than many, with other last bits.
+        filling = [texts[0]] * max(0, LEAST_BATCH - len(texts))
+        inputs = self._tokenised([*texts, *filling], length, filled=True)
         with torch.no_grad():
             states = self.model(**inputs, output_hidden_states=True).hidden_states
         mask = inputs["attention_mask"]
         prefix = self._pooled(states[len(self.layers()) - top], mask)
         final = self._pooled(states[-1], mask)
         unit = final / final.norm(dim=1, keepdim=True).clamp_min(1e-9)
-        return Encoded(prefix.numpy(), unit.numpy())
+        return Encoded(prefix.numpy()[: len(texts)], unit.numpy()[: len(texts)])
 
     def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """``[n, D]``: mean over the text, or for a decoder the state at its last position."""

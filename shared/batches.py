@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Historie
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.statistics import Statistics
 from groundswell.shared.task import Task
+from groundswell.shared.tokens import EventTokens, TokenTables
 
 RECENT_DAYS = 28.0  # a label without an occasion in this time is a change when it comes (protocol)
 TOKEN_HALF_LIFE = 30.0  # days; how fast an event's weight in the interest state fades
@@ -35,7 +37,7 @@ class Batch:
     Attributes:
         scores: ``[R, V, L, K]``, non-negative.
         facts: ``[R, V, G]``.
-        tokens: ``[R, T, D]`` event tokens, oldest first; shared by the views.
+        tokens: event tokens, oldest first, shared by the views: ``[R, T, D]``, or by their places.
         mask: bool ``[R, T]``.
         weight: ``[R, T]``, weight of each token in the summary.
         log_popularity: ``[L]``.
@@ -44,7 +46,7 @@ class Batch:
 
     scores: Tensor
     facts: Tensor
-    tokens: Tensor
+    tokens: Tensor | EventTokens
     mask: Tensor
     weight: Tensor
     log_popularity: Tensor
@@ -52,6 +54,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def dense(self) -> Batch:
+        """The same batch with its tokens as ``[R, T, D]``."""
+        if not isinstance(self.tokens, EventTokens):
+            return self
+        return replace(self, tokens=self.tokens.dense() * self.mask[:, :, None])
 
     def to(self, dtype: torch.dtype) -> Batch:
         """The same batch with its real numbers in another precision."""
@@ -78,6 +86,16 @@ class TextTables:
     events: Encoded
     actions: Float32
     gaps: Float32
+
+    @cached_property
+    def tokens(self) -> TokenTables:
+        """The same as tokens are made of: contexts scaled, for every action and gap."""
+        contexts = (self.actions[:, None] + self.gaps[None]) * np.float32(CONTEXT_SCALE)
+        return TokenTables(
+            torch.from_numpy(self.events.prefix),
+            torch.from_numpy(contexts.reshape(-1, self.gaps.shape[1])),
+            len(self.gaps),
+        )
 
     @classmethod
     def of(
@@ -145,7 +163,7 @@ class Inputs:
         return Batch(
             scores=torch.from_numpy(np.stack(values, axis=1)),
             facts=torch.from_numpy(np.stack([facts(s) for s in seen], axis=1)),
-            tokens=torch.from_numpy(tokens),
+            tokens=tokens,
             mask=torch.from_numpy(mask),
             weight=torch.from_numpy(weight),
             log_popularity=self._log_popularity,
@@ -158,8 +176,10 @@ class Inputs:
         popularity = relative_popularity(known, len(self.catalogue.labels))
         return torch.from_numpy(np.log(popularity))
 
-    def _tokens(self, recent: Histories, at: Int64) -> tuple[Float32, NDArray[np.bool_], Float32]:
-        """Each row's strongest texts: ``[R, T, D]``, bool ``[R, T]``, weights ``[R, T]``.
+    def _tokens(
+        self, recent: Histories, at: Int64
+    ) -> tuple[EventTokens, NDArray[np.bool_], Float32]:
+        """Each row's strongest texts: tokens, bool ``[R, T]``, weights ``[R, T]``.
 
         An event's strength is its action's weight, halved every ``TOKEN_HALF_LIFE`` days; equal
         texts add up and take action and gap of the newest. Tokens stand in order of time.
@@ -167,17 +187,17 @@ class Inputs:
         length = self.spec.tokens
         chosen = _strongest_tokens(recent, at, length, len(self.tables.events))
         row, slot, event, strength = chosen
-        width = self.tables.events.prefix.shape[1]
-        tokens = np.zeros((len(recent), length, width), dtype=np.float32)
+        text = np.zeros((len(recent), length), dtype=np.int64)
+        context = np.zeros((len(recent), length), dtype=np.int64)
         mask = np.zeros((len(recent), length), dtype=bool)
         weight = np.zeros((len(recent), length), dtype=np.float32)
         age = (at[row] - recent.time[event]) / MICROSECONDS_PER_DAY
         action = np.clip(recent.action[event], 0, len(self.tables.actions) - 1)
-        context = self.tables.actions[action] + self.tables.gaps[np.digitize(age, _GAP_EDGES)]
-        text = self.tables.events.prefix[recent.token[event]]
-        tokens[row, slot] = text + np.float32(CONTEXT_SCALE) * context
+        text[row, slot] = recent.token[event]
+        context[row, slot] = action * len(self.tables.gaps) + np.digitize(age, _GAP_EDGES)
         mask[row, slot] = True
         weight[row, slot] = strength
+        tokens = EventTokens(self.tables.tokens, torch.from_numpy(text), torch.from_numpy(context))
         return tokens, mask, weight
 
 

@@ -32,8 +32,8 @@ class InputError(GroundswellError):
 class Refusal(GroundswellError):
     """A request was declined.
 
-    ``code`` is a short stable word in kebab case that may travel to the other side; ``rule`` says in
-    a sentence which rule refused it and stays in the refusing side's log.
+    ``code`` is a short stable word in kebab case that may travel to the other side; ``rule`` says
+    in a sentence which rule refused it and stays in the refusing side's log.
     """
 
     def __init__(self, code: str, rule: str) -> None:

@@ -141,9 +141,7 @@ def _score(
         value = statistics["h5"][np.arange(levels.shape[1])[None, :], levels]
     elif name == "group":
         total = np.maximum(longest.sum(axis=1, keepdims=True), 1e-3)
-        member = np.eye(int(space.group.max(initial=0)) + 1, dtype=np.float32)[space.group]
-        within = rows_times(rows_times(longest, member), member.T)
-        value = within / total * popularity * GROUP_SCALE
+        value = _within_groups(longest, space.group) / total * popularity * GROUP_SCALE
     elif name == "association" and "pairs" in statistics:
         found = associations(habits.count, statistics["pairs_popularity"], statistics["pairs"])
         value = np.maximum(found, 0) * ASSOCIATION_SCALE
@@ -157,3 +155,11 @@ def facts(habits: Habits) -> Float32:
     labels = (habits.count > 0).sum(axis=1).astype(np.float32)
     raw = np.stack([labels, habits.baskets, habits.idle, habits.tenure], axis=1)
     return np.asarray(np.log1p(np.maximum(raw, 0)) / 2 - _FACT_CENTRES, dtype=np.float32)
+
+
+def _within_groups(values: Float32, group: NDArray[np.int64]) -> Float32:
+    """float32 ``[B, L]``: each label's sum of ``values`` (``[B, L]``) over its group."""
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) > 0])
+    sums = np.add.reduceat(values[:, order], starts, axis=1)
+    return np.asarray(sums[:, group], dtype=np.float32)

@@ -25,9 +25,11 @@ from torch import Tensor, nn
 
 from groundswell.shared.backbone import Backbone
 from groundswell.shared.errors import InputError
+from groundswell.shared.tokens import EventTokens, TokenTables
 
 _ADAPTER = ".default"  # PEFT's name of the one adapter, which its files leave out
 _LAYERS = "layers."
+LARGEST_TABLE = 65_536  # texts beyond which projected tables would take too much memory
 _FURTHER_TARGETS = {"distilbert": ["q_lin", "v_lin"]}  # query and value, as PEFT does for BERT
 
 
@@ -44,7 +46,7 @@ def lora_targets(backbone: Backbone) -> tuple[str, ...]:
     return tuple(known[backbone.model_type])
 
 
-def lora_config(backbone: Backbone, top: int, rank: int, alpha: float) -> LoraConfig:
+def lora_config(backbone: Backbone, top: int, rank: int, alpha: int) -> LoraConfig:
     """The adapter as PEFT describes it on the whole backbone."""
     layers = len(backbone.layers())
     return LoraConfig(
@@ -63,7 +65,7 @@ def lora_config(backbone: Backbone, top: int, rank: int, alpha: float) -> LoraCo
 class InterestEncoder(nn.Module):
     """Copies of the backbone's top layers with a LoRA adapter, of which B alone trains."""
 
-    def __init__(self, backbone: Backbone, *, top: int, rank: int, alpha: float) -> None:
+    def __init__(self, backbone: Backbone, *, top: int, rank: int, alpha: int) -> None:
         super().__init__()
         if not 1 <= top <= len(backbone.layers()):
             raise InputError(
@@ -74,6 +76,8 @@ class InterestEncoder(nn.Module):
             )
         self.top = top
         self.decoder = backbone.decoder
+        self.scaling = alpha / rank
+        self._kept: tuple[TokenTables, int, TokenTables] | None = None
         self.heads = int(backbone.model.config.num_attention_heads)
         self.layers = nn.ModuleList(
             copy.deepcopy(layer) for layer in backbone.layers()[len(backbone.layers()) - top :]
@@ -96,11 +100,11 @@ class InterestEncoder(nn.Module):
         for name, parameter in self.named_parameters():
             parameter.requires_grad_("lora_B" in name)
 
-    def forward(self, tokens: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor | EventTokens, mask: Tensor, weight: Tensor) -> Tensor:
         """The interest state.
 
         Args:
-            tokens: ``[R, T, D]`` event tokens, oldest first.
+            tokens: event tokens, oldest first: ``[R, T, D]``, or by their places in tables.
             mask: bool ``[R, T]``, False for filling.
             weight: ``[R, T]``, each token's weight in the summary token, >= 0.
 
@@ -109,6 +113,12 @@ class InterestEncoder(nn.Module):
         """
         share = weight * mask
         share = share / share.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        if isinstance(tokens, EventTokens):
+            if self._projects(tokens.tables):
+                state = self._from_tables(tokens, mask, share)
+                projected: Tensor = self.final_norm(state)
+                return projected
+            tokens = tokens.dense() * mask[:, :, None]
         summary = (share[:, :, None] * tokens).sum(dim=1, keepdim=True)
         hidden = torch.cat([tokens, summary], dim=1)
         seen = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
@@ -118,21 +128,75 @@ class InterestEncoder(nn.Module):
         normed: Tensor = self.final_norm(state)
         return normed
 
+    def _projects(self, tables: TokenTables) -> bool:
+        """Whether keys and values can be looked up instead of computed for every event."""
+        return self.top == 1 and _is_bert_layer(self.layers[-1]) and len(tables) <= LARGEST_TABLE
+
+    def _from_tables(self, tokens: EventTokens, mask: Tensor, share: Tensor) -> Tensor:
+        """The last layer at the summary token, from tables of projected texts.
+
+        Key, value and LoRA's A are linear and frozen, and a token is a sum of table rows: so their
+        products are looked up and added. Only B, the query and the feed-forward are computed.
+        """
+        layer = self.layers[-1]
+        part = layer.get_submodule
+        value, key = part("attention.self.value"), part("attention.self.key")
+        rows = tokens.look_up(self._projected(tokens.tables)) * mask[:, :, None]
+        rows = torch.cat([rows, torch.bmm(share[:, None, :], rows)], dim=1)
+        width = tokens.tables.width
+        last = rows[:, -1:, :width]
+        keys = rows[:, :, width : 2 * width] + key.get_parameter("bias")
+        adapted = value.get_submodule("lora_B.default")(rows[:, :, 3 * width :])
+        values = rows[:, :, 2 * width : 3 * width] + value.get_parameter("base_layer.bias")
+        values = values + self.scaling * adapted
+        seen = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        return self._attend(last, part("attention.self.query")(last), keys, values, seen)
+
+    @torch.no_grad()
+    def _projected(self, tables: TokenTables) -> TokenTables:
+        """Rows [x, Wk x, Wv x, A x] for every row x of the tables; kept until A or they change."""
+        value = self.layers[-1].get_submodule("attention.self.value")
+        a = value.get_parameter("lora_A.default.weight")
+        known = self._kept
+        if known is None or known[0] is not tables or known[1] != a._version:
+            weights = [
+                self.layers[-1].get_parameter("attention.self.key.weight"),
+                value.get_parameter("base_layer.weight"),
+                a,
+            ]
+
+            def project(x: Tensor) -> Tensor:
+                return torch.cat([x, *(nn.functional.linear(x, w) for w in weights)], dim=1)
+
+            known = (tables, a._version, tables.mapped(project))
+            self._kept = known
+        return known[2]
+
     def _last_position(self, hidden: Tensor, seen: Tensor) -> Tensor:
         layer = self.layers[-1]
         if not _is_bert_layer(layer):
             return _run(layer, hidden, self._attention_mask(seen, hidden))[:, -1]
         part = layer.get_submodule
         last = hidden[:, -1:]
+        return self._attend(
+            last,
+            part("attention.self.query")(last),
+            part("attention.self.key")(hidden),
+            part("attention.self.value")(hidden),
+            seen,
+        )
+
+    def _attend(
+        self, last: Tensor, query: Tensor, keys: Tensor, values: Tensor, seen: Tensor
+    ) -> Tensor:
+        """Attention and feed-forward of a BERT layer for one position, ``[R, D]``."""
 
         def split(x: Tensor) -> Tensor:
             return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
+        part = self.layers[-1].get_submodule
         context = nn.functional.scaled_dot_product_attention(
-            split(part("attention.self.query")(last)),
-            split(part("attention.self.key")(hidden)),
-            split(part("attention.self.value")(hidden)),
-            attn_mask=seen[:, None, None, :],
+            split(query), split(keys), split(values), attn_mask=seen[:, None, None, :]
         )
         context = context.transpose(1, 2).flatten(2)
         attended = part("attention.output")(context, last)

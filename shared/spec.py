@@ -28,7 +28,7 @@ class ModelSpec:
     backbone: str = DEFAULT
     layers: int = 1
     rank: int = 8
-    alpha: float = 8.0
+    alpha: int = 8
     tokens: int = 16
     sharpness: float = 3.0
     habit: bool = True

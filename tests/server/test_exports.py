@@ -41,7 +41,7 @@ def test_onnx_gives_the_same_probabilities_for_any_number_of_histories(
         ]
         h, _ = histories_of(events, loaded.checkpoint.catalogue, loaded.checkpoint.task)
         at = np.full(rows, 20_200 * DAY, dtype=np.int64)
-        batch = loaded.inputs.batch(h, at)
+        batch = loaded.inputs.batch(h, at).dense()
         given = {i.name: vars(batch)[i.name].numpy() for i in session.get_inputs()}
         (found,) = session.run(None, given)
         np.testing.assert_allclose(found, loaded.probabilities(h, at), atol=1e-5)
