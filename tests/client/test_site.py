@@ -1,0 +1,160 @@
+"""A site's folder: made from an invitation, never overwritten, and read back as it was written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from groundswell.client.policy import SitePolicy
+from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
+from groundswell.client.site_check import findings, plan_changes, status_figures
+from groundswell.client.site_data import mock_events
+from groundswell.client.supervisor import RelaySettings, relay_services, services
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.errors import InputError
+from groundswell.shared.identity import SigningKey
+from groundswell.shared.invitation import Invitation, split_address
+from groundswell.shared.plan import CatalogueReference, Plan
+from groundswell.shared.task import Task
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    table = pl.DataFrame({"sku": ["1", "2", "3"], "kind": ["tea", "tea", "soap"]})
+    return Catalogue.from_table(table, name="shop", label="kind", item="sku")
+
+
+@pytest.fixture
+def invitation(plan: Plan, catalogue: Catalogue) -> Invitation:
+    reference = CatalogueReference(name="shop", hash=catalogue.hash, labels=len(catalogue))
+    task = Task().model_dump(mode="json")
+    proposal = plan.model_copy(update={"catalogues": (reference,), "task": task})
+    coordinator = SigningKey.generate()
+    data = proposal.canonical_bytes()
+    return Invitation(
+        "fleet.example.org:443",
+        "-----BEGIN CERTIFICATE-----\n",
+        SigningKey.generate().public,
+        coordinator.public,
+        data,
+        coordinator.sign_bytes("Plan", data),
+        "shop",
+        catalogue.canonical_bytes(),
+    )
+
+
+@pytest.fixture
+def site(tmp_path: Path, invitation: Invitation) -> Site:
+    settings = SiteSettings(name="north", merchant="acme", users=120, address=invitation.address)
+    policy = SitePolicy.for_plan(invitation.proposal())
+    return Site.create(tmp_path / "north", settings, invitation, policy)
+
+
+def test_an_invitation_reads_back_as_it_was_written(invitation: Invitation, tmp_path: Path) -> None:
+    file = tmp_path / "invitation.json"
+    invitation.write(file)
+    read = Invitation.read(file)
+    assert read == invitation
+    assert read.fingerprint == invitation.fingerprint
+
+
+@pytest.mark.parametrize("part", ["plan", "plan_signature", "catalogue", "coordinator", "address"])
+def test_an_altered_invitation_is_refused(
+    invitation: Invitation, tmp_path: Path, part: str
+) -> None:
+    file = tmp_path / "invitation.json"
+    invitation.write(file)
+    content = json.loads(file.read_text())
+    content[part] = content[part][:-8] + ("00000000" if part != "address" else "")
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="no sound invitation|HOST:PORT"):
+        Invitation.read(file)
+
+
+def test_the_folder_reads_back_with_the_same_policy(site: Site, invitation: Invitation) -> None:
+    again = Site.open(site.folder)
+    assert again.settings == site.settings
+    assert again.policy() == SitePolicy.for_plan(invitation.proposal())
+    assert again.proposal() == invitation.proposal()
+    assert again.catalogue().hash == invitation.read_catalogue().hash
+    assert again.trust.coordinator == invitation.coordinator
+
+
+def test_nothing_is_overwritten(site: Site, invitation: Invitation) -> None:
+    before = (site.keys / "data.key").read_bytes()
+    with pytest.raises(InputError, match="holds a data site already"):
+        Site.create(site.folder, site.settings, invitation, site.policy())
+    assert (site.keys / "data.key").read_bytes() == before
+
+
+def test_secrets_are_their_owners_alone(site: Site) -> None:
+    assert site.keys.stat().st_mode & 0o077 == 0
+    for name in ("node.key", "superexec.secret"):
+        assert (site.relay_keys / name).stat().st_mode & 0o077 == 0
+
+
+def test_a_wrong_key_in_the_file_is_named(site: Site) -> None:
+    path = site.folder / SITE_FILE
+    path.write_text(path.read_text().replace("users = 120", "users = -1"))
+    with pytest.raises(InputError, match=r"site\.users"):
+        Site.open(site.folder)
+
+
+def test_an_accepted_plan_is_part_of_the_policy(site: Site) -> None:
+    site.accept("ab" * 32)
+    assert site.policy().accepted_plans == ("ab" * 32,)
+
+
+def test_plan_diff_names_what_changed_and_not_the_run(plan: Plan) -> None:
+    other = plan.model_copy(update={"run": "cd" * 16, "n_min": 7})
+    assert plan_changes(plan, plan.model_copy(update={"run": "cd" * 16})) == []
+    assert plan_changes(plan, other) == ["n_min: 6 -> 7"]
+
+
+def test_check_names_everything_that_is_missing(site: Site) -> None:
+    found = {each.subject: each for each in findings(site)}
+    assert not found["data"].good
+    assert "site request" in found["certificate"].text
+    assert not found["ledger"].good
+    assert found["policy"].good
+
+
+def test_status_of_a_site_that_does_not_run(site: Site) -> None:
+    figures = status_figures(site)
+    assert (figures["state"], figures["ledger_row"], figures["services"]) == ("down", 0, {})
+
+
+def test_mock_rows_have_the_sources_columns_and_no_source_is_read(site: Site) -> None:
+    (site.folder / DATA_FILE).write_text(
+        '[data]\nevents = "/nowhere/*.csv"\ncolumns = {user = "who", time = "ts", item = "sku"}\n'
+    )
+    frame = mock_events(site, users=3, events=5)
+    assert frame.columns == ["who", "ts", "sku"]
+    assert len(frame) == 15
+    assert set(frame["sku"]) <= {"1", "2", "3"}
+
+
+def test_the_vault_starts_first_and_the_relay_is_told_nothing_of_the_data(site: Site) -> None:
+    vault, supernode, relay = services(site)
+    assert (vault.name, supernode.name, relay.name) == ("vault", "supernode", "relay")
+    for service in (supernode, relay):
+        words = " ".join([*service.command, *service.environment.values()])
+        assert str(site.keys) not in words
+        assert "ledger" not in words
+    assert RelaySettings.read(site.relay_keys) == RelaySettings.of(site)
+
+
+def test_another_flower_gets_the_stock_programs(site: Site) -> None:
+    settings = RelaySettings.of(site)
+    (supernode,) = relay_services(settings, site.relay_keys, site.relay_socket, None, warm=False)
+    assert supernode.command[0].endswith("flower-supernode")
+    assert "--isolation" not in supernode.command
+
+
+@pytest.mark.parametrize("address", ["fleet", "fleet:", ":443", "fleet:0", "fleet:99999", "a:b"])
+def test_an_address_needs_host_and_port(address: str) -> None:
+    with pytest.raises(InputError, match="HOST:PORT"):
+        split_address(address)
