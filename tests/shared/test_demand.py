@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -57,6 +57,7 @@ def test_simple_methods_by_hand() -> None:
     assert demand.exponential_smoothing(counts, 0.5) == [by_hand]
 
 
+@settings(deadline=None)
 @given(seeds, st.floats(0.05, 0.95))
 def test_a_constant_series_is_forecast_as_it_is(seed: int, weight: float) -> None:
     level = float(np.random.default_rng(seed).integers(0, 100))
@@ -73,6 +74,7 @@ def test_damped_holt_follows_a_trend_and_flattens_out() -> None:
     assert 38 < one < four < far < 60
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(14, WEEKS - 1), st.integers(1, 4))
 def test_a_forecast_sees_nothing_of_its_own_week_or_later(
     seed: int, origin: int, horizon: int
@@ -140,6 +142,7 @@ def test_noise_widens_the_interval_and_is_not_taken_for_demand() -> None:
     assert abs(told.mean() - true.mean()) < 0.3 * abs(ignored.mean() - true.mean())
 
 
+@settings(deadline=None)
 @given(st.floats(0, 500), st.floats(0, 100))
 def test_more_noise_never_makes_a_series_resolvable(level: float, noise_std: float) -> None:
     quiet, loud = (demand.resolvable(np.array([level]), noise_std * k)[0] for k in (1, 2))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ def slow_rank(scores: Array, candidates: Bools, label: int) -> int:
     return 1 + sum(bool(scores[other] >= scores[label]) for other in others)
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_every_metric_agrees_with_the_slow_reference(seed: int) -> None:
     scores, positives, candidates = example(seed)
@@ -69,6 +70,7 @@ def test_a_constant_score_earns_nothing(value: float) -> None:
     assert found["mrr"] == pytest.approx([1 / 20])
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_breaking_a_tie_never_lowers_a_metric(seed: int) -> None:
     scores, positives, candidates = example(seed)
@@ -79,6 +81,7 @@ def test_breaking_a_tie_never_lowers_a_metric(seed: int) -> None:
         assert np.all((after[name] >= before[name]) | np.isnan(before[name]))
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_only_the_order_of_the_candidates_matters(seed: int) -> None:
     scores, positives, candidates = example(seed)
@@ -92,6 +95,7 @@ def test_only_the_order_of_the_candidates_matters(seed: int) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_metrics_lie_between_0_and_1_and_k_only_adds_hits(seed: int) -> None:
     scores, positives, candidates = example(seed)
@@ -130,6 +134,7 @@ def test_log_loss_over_candidates_renormalises_both_sides() -> None:
     assert math.isnan(found[1])
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_softmax_sums_to_1_and_keeps_the_order(seed: int) -> None:
     scores, _, _ = example(seed)
@@ -148,6 +153,7 @@ def test_calibration_error_by_hand() -> None:
     assert found.error == pytest.approx([0.1])
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_calibration_of_parts_adds_up_and_the_target_is_calibrated(seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -163,6 +169,7 @@ def test_calibration_of_parts_adds_up_and_the_target_is_calibrated(seed: int) ->
     assert metrics.calibration(y, y, user, 3, candidates).error == pytest.approx([0, 0, 0])
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_one_row_a_user_gives_the_plain_standard_error(seed: int) -> None:
     values = np.random.default_rng(seed).random(40)

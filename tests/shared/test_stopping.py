@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundswell.shared.stopping import Look, fell, round_to_keep, should_stop
@@ -13,6 +13,7 @@ from groundswell.shared.stopping import Look, fell, round_to_keep, should_stop
 errors = st.floats(1e-6, 1.0)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), errors, errors, st.floats(-2.99, 10))
 def test_nothing_within_three_standard_errors_is_a_fall(
     value: float, first: float, second: float, change: float
@@ -21,6 +22,7 @@ def test_nothing_within_three_standard_errors_is_a_fall(
     assert not fell(Look(1, value, first), Look(2, moved, second))
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), errors, errors)
 def test_a_fall_beyond_three_standard_errors_stops(
     value: float, first: float, second: float

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from groundswell.shared.errors import InputError
@@ -18,6 +18,7 @@ DAY = 86_400_000_000
 TASK = Task()
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 40), st.integers(1, 6), st.integers(1, 4), st.integers(0, 3), st.integers(1, 15)
 )
