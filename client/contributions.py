@@ -29,7 +29,14 @@ from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.metrics import hits, ndcg
 from groundswell.shared.model import InterestModel, initialise, load_weights, weights_of
-from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan, PlannedRelease
+from groundswell.shared.plan import (
+    EVALUATION,
+    GRADIENT,
+    Phase,
+    Plan,
+    PlannedRelease,
+    evaluation_rounds,
+)
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.statistics import STATISTICS, StatisticKind
 from groundswell.shared.targets import label_weights
@@ -135,7 +142,9 @@ class Workplace:
         after = self.plan.rounds + 1
         due = {
             GRADIENT: dict.fromkeys(range(1, after), Phase.ROUNDS),
-            EVALUATION: {after: Phase.EVALUATION},
+            EVALUATION: dict.fromkeys(
+                evaluation_rounds(self.plan.rounds, release.count), Phase.EVALUATION
+            ),
         }.get(release.kind, {0: Phase.STATISTICS, after: Phase.REFRESH})
         phase = due.get(round_number)
         if phase is None or phase not in release.phases:

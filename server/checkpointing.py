@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from safetensors.numpy import save_file
 from groundswell.server.optimiser import OptimiserState, initial_state
 from groundswell.server.spending import Spent
 from groundswell.shared.errors import ModelError
-from groundswell.shared.transfer import ModelState
+from groundswell.shared.transfer import ModelState, Tensor
 
 _NAME = "state.safetensors"
 
@@ -54,6 +55,7 @@ class RunState:
         retries: void attempts so far, by kind.
         next_seq: a seq that no site's ledger has seen.
         left_out: statistics whose attempts were void; the run says so.
+        kept: weights at the last evaluation that did not fall, for early stopping.
     """
 
     model: ModelState
@@ -64,6 +66,7 @@ class RunState:
     left_out: tuple[str, ...] = ()
     spent: tuple[Spent, ...] = ()
     records: tuple[RoundRecord, ...] = ()
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, model: ModelState) -> RunState:
@@ -92,7 +95,8 @@ def save(folder: Path, state: RunState, plan_hash: bytes) -> None:
         "averaged": state.optimiser.averaged,
     }
     part = folder / f"{_NAME}.part"
-    save_file({**state.model.tensors(), **optimiser}, part, {"state": json.dumps(rest)})
+    kept = {f"kept/{name}": np.ascontiguousarray(value) for name, value in state.kept.items()}
+    save_file({**state.model.tensors(), **optimiser, **kept}, part, {"state": json.dumps(rest)})
     with part.open("rb") as written:
         os.fsync(written.fileno())
     part.replace(folder / _NAME)
@@ -115,8 +119,12 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
         raise ModelError(f"{path}: the checkpoint is damaged; start the run anew") from error
     if rest["plan"] != plan_hash.hex():
         raise ModelError(f"{path}: the checkpoint is of another plan; name another folder")
-    weights = {k.removeprefix("weights/"): v for k, v in tensors.items() if k[0] == "w"}
-    statistics = {k.removeprefix("statistics/"): v for k, v in tensors.items() if k[0] == "s"}
+    weights = {
+        k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")
+    }
+    statistics = {
+        k.removeprefix("statistics/"): v for k, v in tensors.items() if k.startswith("statistics/")
+    }
     optimiser = OptimiserState(
         rest["step"],
         tensors["optimiser/first"],
@@ -126,7 +134,7 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
         rest["averaged"],
     )
     return RunState(
-        ModelState(weights, statistics),
+        ModelState(under("weights/"), under("statistics/")),
         optimiser,
         rest["position"],
         rest["next_seq"],
@@ -137,4 +145,5 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
             RoundRecord(**{**each, "survivors": tuple(each["survivors"])})
             for each in rest["records"]
         ),
+        under("kept/"),
     )

@@ -126,9 +126,7 @@ def make_plan(
         examples_per_user=config.train.examples_per_user,
         clipping=config.privacy.clipping,
         releases=tuple(releases),
-        catalogues=(
-            CatalogueReference(name=catalogue.name, hash=catalogue.hash, labels=labels),
-        ),
+        catalogues=(CatalogueReference(name=catalogue.name, hash=catalogue.hash, labels=labels),),
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         initial_model_hash=model.initial.hash().hex(),
@@ -145,6 +143,7 @@ def make_plan(
             average_from=config.train.average_from,
             weight_decay=config.train.weight_decay,
             l1=config.train.l1,
+            early_stopping=config.train.early_stopping,
         ),
         seconds_per_slot=seconds_per_slot,
     )

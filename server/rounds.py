@@ -21,6 +21,7 @@ from groundswell.server.transport import GridTransport
 from groundswell.server.unmasking import Release, SecureSum, SecureTotal, drive
 from groundswell.shared.errors import AttemptVoid
 from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan, PlannedRelease
+from groundswell.shared.stopping import Look, should_stop
 from groundswell.shared.wire import groundswell_pb2 as wire
 
 RETRIES_A_ROUND = 2
@@ -190,8 +191,28 @@ class Run:
             spent=spent,
             records=(*state.records, record),
         )
+        if score is not None and step.round <= self.plan.rounds:
+            self._look()
         self._save()
         self._watch.closed(record)
+
+    def _look(self) -> None:
+        """After a paid evaluation between rounds: keep the model, or go back and stop training."""
+        looks = [
+            Look(record.round, record.ndcg, record.ndcg_se or 0.0)
+            for record in self.state.records
+            if record.ndcg is not None
+        ]
+        if not self.plan.optimiser.early_stopping or not should_stop(looks):
+            self.state = replace(self.state, kept=self.state.model.weights)
+            return
+        rest = self._steps[self.state.position :]
+        later = next((i for i, each in enumerate(rest) if each.phase is Phase.REFRESH), len(rest))
+        self.state = replace(
+            self.state,
+            model=replace(self.state.model, weights=self.state.kept),
+            position=self.state.position + later,
+        )
 
     def _save(self) -> None:
         checkpointing.save(self._folder, self.state, self.plan.hash())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan
+from groundswell.shared.plan import EVALUATION, GRADIENT, Phase, Plan, evaluation_rounds
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,23 @@ class Step:
 
 
 def schedule(plan: Plan) -> tuple[Step, ...]:
-    """Statistics, rounds, refreshed statistics, evaluation.
+    """Statistics, rounds with looks between them, refreshed statistics, a last look.
 
     Statistics come in the order of the plan: pairs weigh by the popularity released before them.
     """
     statistics = [r for r in plan.releases if r.kind not in (GRADIENT, EVALUATION)]
     steps = [Step(r.kind, Phase.STATISTICS, 0) for r in statistics if Phase.STATISTICS in r.phases]
-    steps += [Step(GRADIENT, Phase.ROUNDS, number) for number in range(1, plan.rounds + 1)]
+    evaluation = plan.release(EVALUATION)
+    looks = evaluation_rounds(plan.rounds, evaluation.count if evaluation else 0)
+    for number in range(1, plan.rounds + 1):
+        steps.append(Step(GRADIENT, Phase.ROUNDS, number))
+        if number in looks:
+            steps.append(Step(EVALUATION, Phase.EVALUATION, number))
     steps += [
         Step(r.kind, Phase.REFRESH, plan.rounds + 1)
         for r in statistics
         if Phase.REFRESH in r.phases
     ]
-    evaluation = plan.release(EVALUATION)
-    if evaluation is not None:
-        steps += [Step(EVALUATION, Phase.EVALUATION, plan.rounds + 1)] * evaluation.count
+    if looks:
+        steps.append(Step(EVALUATION, Phase.EVALUATION, looks[-1]))
     return tuple(steps)

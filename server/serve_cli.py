@@ -94,7 +94,8 @@ def serve(
     check_not_empty(opened)
     runs = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry or ""))
     source = RegistrySource(opened)
-    source.model(None)  # nobody waits for the first load, and a model that can't be read is told now
+    # Nobody waits for the first load, and a model that can't be read is told now.
+    source.model(None)
     run(QueryService(source, tokens=Tokens(opened.engine)), runs, binding)
 
 

@@ -7,11 +7,11 @@ and writes the file.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from groundswell.shared.durations import Duration
 
@@ -190,13 +190,7 @@ class Evaluation(Section):
     )
 
 
-PROMPTS = {
-    "en": "A shopper's recent history, oldest first: {events}. What comes next?",
-    "zh": "顾客最近的行为，由远到近：{events}。接下来会关注什么？",
-}
-
-
-Statistic = Literal["popularity", "h5", "pairs", "hazard"]
+Statistic = Literal["popularity", "h5", "pairs"]
 
 
 class Model(Section):
@@ -214,38 +208,16 @@ class Model(Section):
         default=1, ge=1, description="top layers of the backbone that carry an adapter"
     )
     rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
-    frozen_a: bool = Field(default=True, description="train the adapter's B alone (FFA-LoRA)")
     max_events: int = Field(
-        default=32, ge=1, description="newest events that the interest state reads"
-    )
-    input: Literal["events", "prompt"] = Field(
-        default="events", description="a token per event, or one text per history"
-    )
-    language: str = Field(default="en", description="which of `prompts` the prompt input uses")
-    prompts: dict[str, str] = Field(
-        default_factory=lambda: dict(PROMPTS),
-        description="template of each language; `{events}` stands for the event texts",
+        default=16, ge=1, description="strongest recent events that the interest state reads"
     )
     habit: bool = Field(
         default=True, description="features of the user's own events for each label"
     )
     statistics: Annotated[tuple[Statistic, ...], BeforeValidator(_listed)] = Field(
         default=("popularity", "h5", "pairs"),
-        description="statistics over users: popularity, h5, pairs, hazard; empty: none",
+        description="statistics over users: popularity, h5, pairs; empty: none",
     )
-
-    @field_validator("prompts")
-    @classmethod
-    def _has_events(cls, value: dict[str, str]) -> dict[str, str]:
-        if not all("{events}" in template for template in value.values()):
-            raise ValueError("each template must contain {events}")
-        return value
-
-    @model_validator(mode="after")
-    def _has_prompt(self) -> Self:
-        if self.input == "prompt" and self.language not in self.prompts:
-            raise ValueError(f"prompts has no template for the language {self.language!r}")
-        return self
 
 
 class Privacy(Section):
@@ -296,8 +268,8 @@ class Train(Section):
     optimiser: Literal["momentum", "adam", "dp_adam_bc"] = Field(
         default="adam", description="the coordinator's step"
     )
-    learning_rate: float = Field(default=0.1, gt=0, description="step of the head")
-    adapter_learning_rate: float = Field(default=0.003, gt=0, description="step of the adapter")
+    learning_rate: float = Field(default=0.2, gt=0, description="step of the head")
+    adapter_learning_rate: float = Field(default=0.001, gt=0, description="step of the adapter")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum, or Adam's first moment")
     beta2: float = Field(default=0.99, ge=0, lt=1, description="Adam's second moment")
     cosine: bool = Field(default=True, description="let the step fall by a cosine to 0")
@@ -307,8 +279,8 @@ class Train(Section):
         le=1,
         description="average the weights of the rounds after this part of them",
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="L2 pull towards the first weights")
-    l1: float = Field(default=0.0, ge=0, description="L1 pull towards the first weights")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 pull of the weights towards 0")
+    l1: float = Field(default=0.0, ge=0, description="L1 pull of the weights towards 0")
     early_stopping: bool = Field(
         default=False,
         description="stop at a paid evaluation that fell by more than 3 standard errors",

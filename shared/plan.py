@@ -26,7 +26,7 @@ class Phase(StrEnum):
     STATISTICS = "statistics"  # before the rounds, on events before ``stats_until``
     ROUNDS = "rounds"  # one attempt a round
     REFRESH = "refresh"  # after the rounds, on events before ``train_until``
-    EVALUATION = "evaluation"  # after the refresh, on windows after ``train_until``
+    EVALUATION = "evaluation"  # between rounds and after the refresh, on windows held back
 
 
 class PlannedRelease(BaseModel):
@@ -98,6 +98,7 @@ class OptimiserPlan(BaseModel):
     beta2: float = Field(ge=0, lt=1)
     cosine: bool
     average_from: float = Field(ge=0, le=1)
+    early_stopping: bool = False
     weight_decay: float = Field(ge=0)
     l1: float = Field(ge=0)
 
@@ -160,6 +161,17 @@ class Plan(BaseModel):
 def retries_for(rounds: int) -> int:
     """Retries that a run of ``rounds`` rounds reserves for: max(1, ceil(rounds / 10))."""
     return max(1, -(-rounds // 10)) if rounds else 0
+
+
+def evaluation_rounds(rounds: int, count: int) -> tuple[int, ...]:
+    """After which rounds a run of ``rounds`` rounds is evaluated ``count`` times.
+
+    The last time is ``rounds + 1``, after the refresh; the others divide the rounds evenly.
+    """
+    if not count:
+        return ()
+    between = {rounds * i // count for i in range(1, count)} - {0}
+    return (*sorted(between), rounds + 1)
 
 
 def microseconds(moment: datetime) -> int:
