@@ -97,4 +97,5 @@ def test_compose_itself_reads_the_file(file: Path) -> None:
     ]
     if not usable:
         pytest.skip("no compose program here; its schema is checked where there is one")
-    subprocess.run([*usable[0], "-f", str(file), "config", "-q"], check=True)
+    done = subprocess.run([*usable[0], "-f", str(file), "config", "-q"], check=False)
+    assert done.returncode == 0

@@ -21,8 +21,8 @@ def tls(tmp_path: Path) -> TlsFiles:
     return files
 
 
-def handshake(files: TlsFiles, root: Path, name: str) -> None:
-    """One TLS connection over a pair of sockets; raises ``ssl.SSLError`` where it fails."""
+def handshake(files: TlsFiles, root: Path, name: str) -> str | None:
+    """The protocol of one TLS connection over a pair of sockets; raises ``ssl.SSLError``."""
     here, there = socket.socketpair()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(files.certificate, files.key)
@@ -37,7 +37,8 @@ def handshake(files: TlsFiles, root: Path, name: str) -> None:
     thread.start()
     try:
         client = ssl.create_default_context(cafile=str(root))
-        client.wrap_socket(here, server_hostname=name).close()
+        with client.wrap_socket(here, server_hostname=name) as connected:
+            return connected.version()
     finally:
         here.close()
         thread.join(5)
@@ -45,7 +46,7 @@ def handshake(files: TlsFiles, root: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fleet.example.org", "localhost", "127.0.0.1"])
 def test_the_certificate_holds_the_outside_name_and_the_loopback(tls: TlsFiles, name: str) -> None:
-    handshake(tls, tls.root, name)
+    assert handshake(tls, tls.root, name) == "TLSv1.3"
 
 
 def test_another_name_is_refused(tls: TlsFiles) -> None:
@@ -66,7 +67,7 @@ def test_an_expired_certificate_is_refused_and_renewal_mends_it(tls: TlsFiles) -
     with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
         handshake(tls, tls.root, "localhost")
     tls.renew("fleet.example.org")
-    handshake(tls, tls.root, "localhost")
+    assert handshake(tls, tls.root, "localhost") == "TLSv1.3"
 
 
 def test_keys_are_the_owners_alone_and_are_not_overwritten(tls: TlsFiles) -> None:
