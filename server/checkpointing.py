@@ -119,12 +119,10 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
         raise ModelError(f"{path}: the checkpoint is damaged; start the run anew") from error
     if rest["plan"] != plan_hash.hex():
         raise ModelError(f"{path}: the checkpoint is of another plan; name another folder")
-    weights = {
-        k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")
-    }
-    statistics = {
-        k.removeprefix("statistics/"): v for k, v in tensors.items() if k.startswith("statistics/")
-    }
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
     optimiser = OptimiserState(
         rest["step"],
         tensors["optimiser/first"],
