@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
 from groundswell.shared.tensors import model_hash
 
 Float32 = NDArray[np.float32]
+
+# A bar for loading a hundred tensors is noise in everyone's output.
+_silence: Callable[[], None] = transformers_logging.disable_progress_bar
+_silence()
 
 DEFAULT = "all-MiniLM-L6-v2"
 # Python packages that carry the default's weights, and the folder within.

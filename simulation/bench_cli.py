@@ -86,8 +86,9 @@ def print_report(found: dict[str, Any]) -> None:
     """The headline, then a line for each case."""
     console = Console()
     console.print(
-        f"[bold]{found['name']}[/] on {found['machine']}: ours {found['ours']:.4g} "
-        f"{found['unit']}, {found['peer_name']} {found['peer_version']} {found['peer']:.4g} {found['unit']}; "
+        f"[bold]{found['name']}[/] on {found['machine']}: "
+        f"ours {found['ours']:.4g} {found['unit']}, "
+        f"{found['peer_name']} {found['peer_version']} {found['peer']:.4g} {found['unit']}; "
         f"ratio {found['ratio']:.2f} (above 1: we are better)"
     )
     cases = found["cases"]

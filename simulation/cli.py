@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -12,8 +13,10 @@ import typer
 
 from groundswell.shared.config_file import LoadedConfig, load_config
 from groundswell.shared.errors import InputError
+from groundswell.shared.results import write_whole
 
 app = typer.Typer(no_args_is_help=True)
+INTERRUPTED = 130
 
 ConfigOption = Annotated[
     Path | None,
@@ -72,7 +75,7 @@ def simulate(
     Example: groundswell simulate --out runs/demo
     """
     from groundswell.simulation import console
-    from groundswell.simulation.federation import Options
+    from groundswell.simulation.federation import Options, StoppedError
     from groundswell.simulation.federation import simulate as run
 
     for name, value, allowed in (
@@ -96,13 +99,54 @@ def simulate(
         return
     stop = threading.Event()
     _stop_on_interrupt(stop)
-    with console.showing(options, stop) as progress:
-        results = run(loaded, options, progress)
+    try:
+        with console.showing(options, stop) as progress:
+            results = run(loaded, options, progress)
+    except StoppedError as error:
+        typer.echo(f"groundswell: {error}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     console.print_results(results, options)
     if json_file == "-":
         typer.echo(results.json_text(), nl=False)
     elif json_file:
         results.write(Path(json_file))
+
+
+@app.command()
+def evaluate(
+    config: ConfigOption = None,
+    folds: Annotated[int, typer.Option(min=1, help="Number of origins.")] = 3,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Training rounds.")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Rolling-origin cross-validation of the private federated model, with its price.
+
+    Example: groundswell evaluate --folds 3
+    """
+    from dataclasses import asdict
+
+    from groundswell.simulation.cross_validation import FoldScore, cross_validate
+
+    def told(score: FoldScore) -> None:
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in score.ndcg.items())
+        typer.echo(
+            f"fold {score.number}: NDCG@10 {figures}  ({score.rows} rows; eps_C "
+            f"{score.central_epsilon:.2f}, eps_L {score.local_epsilon:.2f})",
+            err=True,
+        )
+
+    found = cross_validate(overridden(config, None, rounds, None), folds, told)
+    if json_file == "-":
+        typer.echo(json.dumps(asdict(found), indent=1))
+        return
+    for name, (mean, error) in found.mean.items():
+        typer.echo(f"{name:<28} NDCG@10 {mean:.4f} +- {error:.4f} over {len(found.folds)} folds")
+    typer.echo(
+        f"rehearsal: seeded, not a release. As releases on the same users, the folds together "
+        f"would cost eps_C {found.central_epsilon:.2f} and eps_L {found.local_epsilon:.2f}."
+    )
+    if json_file:
+        write_whole(Path(json_file), (json.dumps(asdict(found), indent=1) + "\n").encode())
 
 
 def _stop_on_interrupt(stop: threading.Event) -> None:

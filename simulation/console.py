@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from groundswell.simulation.tables import results_table
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -33,8 +32,9 @@ from groundswell.simulation.models import specification
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import NOT_PRIVATE, REHEARSAL
 from groundswell.simulation.setting import Setting
+from groundswell.simulation.tables import results_table
 
-console = Console(stderr=True)
+console = Console(stderr=True, soft_wrap=True)
 _TIERS = {
     "C": "against whoever sees sums and model; rests on secure aggregation and honest sites",
     "L": "against the coordinator and all other sites together; rests on the site's code alone",
@@ -160,8 +160,8 @@ def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
 
 def print_results(results: Results, options: Options) -> None:
     """The final table, both epsilons, and where things are."""
-    out = Console()
-    out.print(results_table(results))
+    out = Console(soft_wrap=True)
+    Console().print(results_table(results))
     privacy = results.privacy
     if privacy.private:
         for tier, figures in (("C", privacy.central), ("L", privacy.local)):
