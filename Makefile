@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-browser test-faults test-docker install lint proto docs clean
+.PHONY: demo test test-browser test-faults test-docker audit bench install lint proto docs clean
 .DEFAULT_GOAL := demo
 
 install: .venv/installed
@@ -30,7 +30,7 @@ lint: install
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -n 2 -m "not slow and not end_to_end"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow and not end_to_end"
 	$(BIN)/pytest -m "end_to_end and not slow"
 
 # The dashboard in Debian's Chromium: apt-get install chromium
@@ -44,6 +44,21 @@ test-faults: install
 # Builds the images and runs the demo federation in them; says which step failed where it can't.
 test-docker: install
 	docker/test-images.sh
+
+# Tries to catch the privacy claim being wrong, on a rehearsal; exit code 1 when it does.
+audit: install
+	mkdir -p runs
+	$(BIN)/groundswell audit --json runs/audit.json
+
+# Every benchmark measures us and a peer in one run; about half an hour in all.
+bench: install
+	mkdir -p runs/bench
+	$(BIN)/groundswell bench secure-sum --json runs/bench/secure-sum.json
+	$(BIN)/groundswell bench phase --json runs/bench/phase.json
+	$(BIN)/groundswell bench ingest --json runs/bench/ingest.json
+
+docs: install
+	$(BIN)/python -m groundswell.shared.config_docs docs/config.md
 
 proto: install
 	$(BIN)/python -m groundswell.shared.wire.generate
