@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 # integers, and one user may move one user's integers alone. The matrix products of MKL depend on
 # their shape unless it is asked for strict reproducibility before its first call.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+# Threads that wait by spinning take the cores of whoever else computes on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _LAZY = {
     "load_model": "groundswell.shared.predict",
