@@ -25,7 +25,7 @@ from groundswell.shared.accounting import warnings_for
 from groundswell.shared.config_file import LoadedConfig
 from groundswell.shared.errors import AttemptVoid
 from groundswell.shared.plan import GRADIENT, Plan
-from groundswell.shared.results import Results
+from groundswell.shared.results import Privacy, Results
 from groundswell.shared.sizing import SizedPlan
 from groundswell.simulation.federation import Options, load_dataset
 from groundswell.simulation.models import specification
@@ -170,7 +170,7 @@ def print_results(results: Results, options: Options) -> None:
                 f"(a membership test at 1 % false positives finds at most "
                 f"{100 * (figures.tpr_at_1pct_fpr or 0):.1f} %): {_TIERS[tier]}"
             )
-        for sentence in warnings_for(privacy.local.epsilon or 0.0, 2):
+        for sentence in warnings_for(privacy.local.epsilon or 0.0, _honest(privacy)):
             out.print(f"[yellow]{sentence}[/]")
         if privacy.seeded:
             out.print(f"[bold]{REHEARSAL}[/]")
@@ -180,3 +180,10 @@ def print_results(results: Results, options: Options) -> None:
         f"{results.seconds:.0f} s, {results.peak_rss_mib:.0f} MiB; "
         f"report {options.out / 'report.html'}, model {options.out / 'model'}"
     )
+
+
+def _honest(privacy: Privacy) -> int:
+    """Honest sites that the central tier counts on, from the two noise multipliers."""
+    central = privacy.central.noise_multiplier or 0.0
+    local = privacy.local.noise_multiplier or 1.0
+    return max(1, round((central / local) ** 2))

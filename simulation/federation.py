@@ -29,8 +29,10 @@ from groundswell.simulation.federated import Federated, run_in_process
 from groundswell.simulation.models import Variant
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import no_privacy, privacy_of
+from groundswell.simulation.report import write_report
 from groundswell.simulation.saving import save_trained
 from groundswell.simulation.scoring import model_scorer
+from groundswell.simulation.seeded import SeededRandomness
 from groundswell.simulation.setting import Setting
 
 
@@ -253,8 +255,6 @@ def _write(
     found: Outcomes,
     results: Results,
 ) -> None:
-    from groundswell.simulation.report import write_report  # plots are slow to import
-
     out = options.out
     if found.model is None or found.plan is None:
         raise PausedError("the run has no model")
@@ -279,8 +279,6 @@ def _folder(options: Options, saved: bool) -> Iterator[Path]:
 
 def run_id(seed: int, name: str) -> str:
     """A run's name that follows from the seed, so that a simulation can be repeated."""
-    from groundswell.simulation.seeded import SeededRandomness
-
     return SeededRandomness(seed, "run", name).words(2).tobytes().hex()
 
 

@@ -34,7 +34,7 @@ def privacy_of(plan: Plan, ledgers: Iterable[Ledger], excludes: Iterable[str]) -
             central, reserved, central_multiplier(sigma, plan.n_min - plan.colluders, release.scale)
         ),
         local=_tier(local, local.epsilon, sigma),
-        excludes=(REHEARSAL, *ALWAYS_EXCLUDED, *excludes),
+        excludes=(*ALWAYS_EXCLUDED, *excludes),
     )
 
 
@@ -49,7 +49,7 @@ def no_privacy(excludes: Iterable[str]) -> Privacy:
         delta=None,
         central=nothing,
         local=nothing,
-        excludes=(NOT_PRIVATE, *excludes),
+        excludes=tuple(excludes),
     )
 
 
