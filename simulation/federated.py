@@ -92,14 +92,15 @@ def make_run(
     """
     terms = terms_of(plan)
     state = load(folder / "state", plan.hash()) if resume else None
+    spec = ModelSpec.from_dict(plan.model)
     return Run(
         plan,
         sealed_plan(plan.canonical_bytes(), consortium.coordinator),
         SecureSum(consortium.trust, terms, consortium.revocations(), first_seq=first_seq),
         GridTransport(grid, consortium.trust, terms, PHASE_SECONDS),
-        setting.surroundings,
+        setting.surroundings_of(bert=spec.bert),
         folder / "state",
-        state or RunState.begin(setting.initial_model(ModelSpec.from_dict(plan.model))),
+        state or RunState.begin(setting.initial_model(spec)),
         watch,
     )
 

@@ -34,6 +34,7 @@ from groundswell.simulation.saving import save_trained
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.seeded import SeededRandomness
 from groundswell.simulation.setting import Setting
+from groundswell.simulation.unseen import measure_unseen
 
 
 class StoppedError(GroundswellError):
@@ -86,6 +87,10 @@ class Outcomes:
         """Note one model's measurement for one more seed."""
         self.measured.setdefault(name, []).append(measurement)
 
+    def join(self, name: str, number: int, measurement: Measurement) -> None:
+        """Add another slice to the measurement of one seed."""
+        self.measured[name][number] = self.measured[name][number].joined(measurement)
+
 
 def load_dataset(loaded: LoadedConfig, quarantine: Path | None = None) -> Dataset:
     """The demo data, or the user's own files."""
@@ -136,6 +141,10 @@ def _one_seed(
     setting: Setting, options: Options, progress: Progress, found: Outcomes, number: int
 ) -> None:
     """All models that depend on the seed."""
+
+    def name_run(name: str) -> str:
+        return run_id(seed, name)
+
     seed = setting.config.train.seed + number
     variants = models.federated_variants(
         setting.config, everything=options.everything, private=options.private
@@ -147,9 +156,15 @@ def _one_seed(
     plan = setting.plan(setting.config, variants[0].spec, run=run_id(seed, models.CENTRAL))
     progress.phase("training the same model in one place", 0)
     workplace = setting.pooled_workplace(plan)
-    state = train_centrally(workplace, plan, setting.surroundings, seed)
+    state = train_centrally(
+        workplace, plan, setting.surroundings_of(bert=setting.config.model.bert), seed
+    )
     found.add(models.CENTRAL, evaluate(model_scorer(workplace, state), setting.measured))
     if options.everything:
+        for variant in variants:
+            if variant.name in models.MEASURED_ON_UNSEEN:
+                progress.phase(f"training {variant.name} without forty labels", 0)
+                found.join(variant.name, number, measure_unseen(setting, variant, seed, name_run))
         progress.phase("training at each site alone", len(setting.sites.names))
         found.add(models.LOCAL_ONLY, setting.measure_local_only(plan, seed, progress.advanced))
 

@@ -15,6 +15,7 @@ BACKOFF = "backoff"
 NO_BERT = "federated_private_no_bert"
 NO_STATISTICS = "federated_private_no_statistics"
 NO_HABIT = "federated_private_no_habit"
+MEASURED_ON_UNSEEN = (PRIVATE, NO_BERT)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from groundswell.client.contributions import SiteData, Workplace
 from groundswell.server.applying import Surroundings
 from groundswell.server.planning import Federation, ModelFacts, make_plan, size
@@ -107,13 +109,15 @@ class Setting:
         found = []
         for number, name in enumerate(self.sites.names):
             workplace = Workplace(self.site_data(name), plan)
-            state = train_centrally(workplace, plan, self.surroundings, seed)
+            state = train_centrally(
+                workplace, plan, self.surroundings_of(bert=self.config.model.bert), seed
+            )
             own = self.measured.of_users(self.sites.owner == number)
             found.append(evaluate(model_scorer(workplace, state), own))
             advanced()
         return merged(found)
 
-    @property
-    def surroundings(self) -> Surroundings:
-        """What the coordinator's post-processing uses."""
-        return Surroundings(self.dataset.catalogue, self.encoded.unit)
+    def surroundings_of(self, *, bert: bool) -> Surroundings:
+        """What the coordinator's post-processing uses; without BERT no text is alike any other."""
+        embeddings = self.encoded.unit if bert else np.zeros_like(self.encoded.unit)
+        return Surroundings(self.dataset.catalogue, embeddings)
