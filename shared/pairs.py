@@ -44,7 +44,8 @@ def association_vectors(counts: NDArray[np.floating], popularity: NDArray[np.flo
     root /= np.linalg.norm(root)
     x = x - (x * root).sum(axis=1, keepdims=True) * root
     norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return x * np.minimum(2.0, 1.0 / np.maximum(norm, 1e-12))
+    lengthened: Float64 = x * np.minimum(2.0, 1.0 / np.maximum(norm, 1e-12))
+    return lengthened
 
 
 def directions(popularity: NDArray[np.floating], kernel: Float64) -> Float64:
@@ -71,7 +72,8 @@ def projected(x: Float64, basis: NDArray[np.floating]) -> Float64:
     # Not a matrix product: its last bits would depend on how many other users there are.
     z = np.einsum("ul,lr->ur", x, finite, optimize=False)
     norm = np.linalg.norm(z, axis=1, keepdims=True)
-    return z * np.minimum(LARGEST_STRETCH, 1.0 / np.maximum(norm, 1e-12))
+    lengthened: Float64 = z * np.minimum(LARGEST_STRETCH, 1.0 / np.maximum(norm, 1e-12))
+    return lengthened
 
 
 def released_pairs(z: Float64) -> Float64:

@@ -70,7 +70,7 @@ def test_an_altered_invitation_is_refused(
     content = json.loads(file.read_text())
     content[part] = content[part][:-8] + ("00000000" if part != "address" else "")
     file.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="no sound invitation|HOST:PORT"):
+    with pytest.raises(InputError, match=r"no sound invitation|HOST:PORT"):
         Invitation.read(file)
 
 

@@ -166,7 +166,8 @@ def test_filling_changes_nothing(
 ) -> None:
     model, inputs = model_of(spec, backbone, shop)
     stir(model)
-    batch = inputs.batch(*rows(make_histories))
+    batch = inputs.batch(*rows(make_histories)).dense()
+    assert isinstance(batch.tokens, torch.Tensor)
     tokens = torch.where(batch.mask[:, :, None], batch.tokens, torch.tensor(3.0))
     with torch.no_grad():
         plain = model.encoder(batch.tokens, batch.mask, batch.weight)

@@ -71,9 +71,7 @@ def test_projections_follow_a_change_of_the_frozen_a(backbone: Backbone, inputs:
             torch.testing.assert_close(model(batch), model(batch.dense()), rtol=1e-4, atol=1e-4)
 
 
-def test_a_row_without_events_gives_the_same_either_way(
-    backbone: Backbone, inputs: Inputs
-) -> None:
+def test_a_row_without_events_gives_the_same_either_way(backbone: Backbone, inputs: Inputs) -> None:
     model = InterestModel(ModelSpec(), backbone, inputs.space)
     initialise(model, bytes(32))
     h, row, _ = made_up(len(WORDS), Task().window_us)
