@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -46,12 +47,19 @@ class DeployedVault(Vault):
 
     Args:
         site: the folder.
-        identity, ledger, data: as for ``Vault``.
+        identity, ledger, data, clock: as for ``Vault``.
     """
 
-    def __init__(self, site: Site, identity: Identity, ledger: Ledger, data: SiteData) -> None:
+    def __init__(
+        self,
+        site: Site,
+        identity: Identity,
+        ledger: Ledger,
+        data: SiteData,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         policy = site.policy()
-        super().__init__(identity, policy, ledger, data)
+        super().__init__(identity, policy, ledger, data, clock=clock)
         self._plans = site.folder / "plans"
         self.telemetry = VaultTelemetry(site.metrics_file, ledger, policy)
 
@@ -84,8 +92,11 @@ def site_backbone(site: Site) -> Backbone:
     return load_backbone(site.settings.backbone or DEFAULT)
 
 
-def open_vault(site: Site) -> tuple[DeployedVault, Ledger]:
+def open_vault(site: Site, clock: Callable[[], float] = time.time) -> tuple[DeployedVault, Ledger]:
     """Assemble the vault from the folder.
+
+    Args:
+        clock: Unix seconds.
 
     Raises:
         InputError: a part is missing; the message says which command makes it.
@@ -99,8 +110,9 @@ def open_vault(site: Site) -> tuple[DeployedVault, Ledger]:
         backbone, catalogue, ModelSpec.from_dict(site.proposal().model).layers
     )
     data = SiteData(site.store().load(), catalogue, backbone, encoded)
-    ledger = Ledger.open(site.ledger_file, key, site.policy())
-    return DeployedVault(site, Identity(key, certificate, site.trust), ledger, data), ledger
+    ledger = Ledger.open(site.ledger_file, key, site.policy(), clock=clock)
+    identity = Identity(key, certificate, site.trust)
+    return DeployedVault(site, identity, ledger, data, clock), ledger
 
 
 def serve_local(site: Site) -> grpc.Server:

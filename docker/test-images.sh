@@ -103,7 +103,7 @@ ip netns add "$NAMESPACE" && ip -n "$NAMESPACE" link set lo up || skip "make a n
 start_engine nsenter "--net=/run/netns/$NAMESPACE" -- || skip "start an engine in a namespace"
 compose down --volumes > /dev/null 2>&1 || true
 compose run --rm setup
-compose up -d
+compose up -d || { docker ps -a; compose logs --tail=30; echo "failed: up"; exit 1; }
 deadline=$((SECONDS + 300))
 until [ "$(docker ps --filter health=healthy -q | wc -l)" -ge 9 ]; do
   [ $SECONDS -lt $deadline ] || { docker ps -a; compose logs --tail=20; echo "failed: start"; exit 1; }

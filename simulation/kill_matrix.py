@@ -8,6 +8,7 @@ the ServerApp or the SuperLink, the run's process, which is then started again.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -88,11 +89,15 @@ class ProcessKilled(BaseException):
     """The run's process is gone; nothing in it may catch that."""
 
 
-class _Unreachable(grpc.RpcError):
+class Unreachable(grpc.RpcError):
     """What the relay sees of a vault that is not there."""
 
     def code(self) -> grpc.StatusCode:
         return grpc.StatusCode.UNAVAILABLE
+
+
+def _nothing(phase: str, number: int) -> None:
+    """No mishap."""
 
 
 @dataclass
@@ -101,17 +106,22 @@ class SiteHost:
 
     Attributes:
         vectors: SHA-256 of every masked vector that left, by attempt.
+        clock: the site's own, Unix seconds.
+        mishap: called with the phase and the number of requests before every one; may raise.
     """
 
     site: Site
     vault: DeployedVault | None = None
     ledger: Ledger | None = None
     vectors: dict[int, set[str]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    mishap: Callable[[str, int], None] = _nothing
+    answered: int = 0
 
     def start(self) -> None:
         """Open the vault from its folder, if it is not open."""
         if self.vault is None:
-            self.vault, self.ledger = open_vault(self.site)
+            self.vault, self.ledger = open_vault(self.site, self.clock)
 
     def kill(self) -> None:
         """Everything in memory is gone."""
@@ -121,9 +131,11 @@ class SiteHost:
 
     def handle(self, data: bytes) -> bytes:
         """Answer as the vault does, starting it where it was killed before."""
+        self.answered += 1
+        self.mishap(wire.VaultRequest.FromString(data).WhichOneof("request") or "", self.answered)
         self.start()
         if self.vault is None:
-            raise _Unreachable
+            raise Unreachable
         reply = self.vault.handle(data)
         answer = wire.VaultReply.FromString(reply)
         if answer.WhichOneof("reply") == "contributed":
@@ -136,16 +148,17 @@ class SiteHost:
 class Killer:
     """Watches what passes, and strikes once."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell | None) -> None:
         self._cell = cell
         self._met: dict[str, int] = {}
         self.struck = False
 
     def due(self, site: int, phase: str, parts: Iterable[Part]) -> bool:
         """Whether the kill is now; the first site is the victim, and its messages are counted."""
-        if self.struck or phase != self._cell.phase or self._cell.part not in parts:
+        cell = self._cell
+        if self.struck or cell is None or phase != cell.phase or cell.part not in parts:
             return False
-        return self._met.get(f"{site}-{phase}", 0) == self._cell.occurrence
+        return self._met.get(f"{site}-{phase}", 0) == cell.occurrence
 
     def meet(self, site: int, phase: str) -> None:
         """Count a message."""
@@ -203,12 +216,12 @@ class KillingGrid(InProcessGrid):
             if number == 1 and self._killer.due(number, phase, [Part.VAULT_BEFORE]):
                 self._killer.struck = True
                 host.kill()
-                raise _Unreachable
+                raise Unreachable
             reply = host.handle(data)
             if number == 1 and self._killer.due(number, phase, [Part.VAULT_AFTER]):
                 self._killer.struck = True
                 host.kill()
-                raise _Unreachable
+                raise Unreachable
             return reply
 
         return connect
@@ -229,19 +242,31 @@ class CellResult:
         struck: whether the moment came.
         starts: how often the run's process was started.
         problems: promises that were broken; empty for a cell that passed.
+        states: what the coordinator said of each site at the end.
+        survivors: of each closed attempt.
     """
 
     struck: bool
     starts: int
     problems: tuple[str, ...]
+    states: dict[str, str]
+    survivors: tuple[tuple[str, ...], ...]
 
 
-def run_cell(folder: Path, cell: Cell, now: float, most_starts: int = 4) -> CellResult:
+def run_cell(
+    folder: Path,
+    cell: Cell | None,
+    now: float,
+    most_starts: int = 4,
+    prepare: Callable[[dict[str, SiteHost]], None] = lambda hosts: None,
+) -> CellResult:
     """Run a founded federation with one kill, resuming until it has finished.
 
     Args:
         folder: of ``demo.DemoFederation``, which has not run.
+        cell: the kill; None for another mishap.
         now: Unix seconds at which the clock begins.
+        prepare: gives a site another clock or a mishap.
     """
     coordinator = Coordinator(folder / "coordinator")
     run = running.new_run(coordinator, None, None)
@@ -249,6 +274,7 @@ def run_cell(folder: Path, cell: Cell, now: float, most_starts: int = 4) -> Cell
         path.parent.name: SiteHost(Site.open(path.parent))
         for path in sorted(folder.glob("sites/*/site.toml"))
     }
+    prepare(hosts)
     killer = Killer(cell)
     grid = KillingGrid(hosts, killer)
     clock = Clock(now)
@@ -271,7 +297,15 @@ def run_cell(folder: Path, cell: Cell, now: float, most_starts: int = 4) -> Cell
         problems.append(f"the run is {outcome or 'killed'}: {run.status().reason}")
     problems += _twice(hosts)
     problems += _model(coordinator, run)
-    return CellResult(killer.struck, starts, tuple(problems))
+    state = run.state()
+    records = state.records if state else ()
+    return CellResult(
+        killer.struck,
+        starts,
+        tuple(problems),
+        {site.name: site.state for site in run.status().sites},
+        tuple(record.survivors for record in records),
+    )
 
 
 def _ledgers(hosts: dict[str, SiteHost], rows: dict[str, int]) -> list[str]:
