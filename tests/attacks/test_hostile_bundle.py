@@ -30,10 +30,14 @@ from groundswell.server.flower_commands import FlowerCommands, environment, prog
 from groundswell.shared.wire import groundswell_pb2 as wire
 from groundswell.simulation.processes import free_port, running
 
-pytestmark = [
-    pytest.mark.end_to_end,
-    pytest.mark.skipif(os.geteuid() != 0, reason="making Unix users needs root"),
-]
+pytestmark = pytest.mark.end_to_end
+
+
+@pytest.fixture(autouse=True)
+def may_make_unix_users() -> None:
+    """Without other users nothing would be shown, so the test fails and does not skip."""
+    assert os.geteuid() == 0, "run this test as root: it makes Unix users"
+
 
 HOSTILE_CLIENT = """
 import json, os, socket
