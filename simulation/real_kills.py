@@ -18,8 +18,8 @@ from groundswell.shared.errors import ModelError
 from groundswell.shared.supervision import read_state
 from groundswell.simulation.demo import DemoFederation
 
-_PHASE_SECONDS = 300.0
-_RUN_SECONDS = 600.0
+_PHASE_SECONDS = 900.0
+_RUN_SECONDS = 1200.0
 _LOOK_SECONDS = 0.05
 _MOST_STARTS = 4
 
