@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ class FileStore:
         if self._local:
             found = Path(source)
         else:
-            found = self._cache / record.model_hash[:32]
+            found = self._cache / _contents(record.files)
             if not found.is_dir():
                 self._fetch(source, found)
         try:
@@ -189,3 +190,9 @@ class FileStore:
                 (Path(partial) / name).rename(whole / name)
             if not target.exists():
                 shutil.move(whole, target)
+
+
+def _contents(files: Mapping[str, str]) -> str:
+    """A name for exactly these files: two versions may share their weights and differ otherwise."""
+    listed = "".join(f"{name}:{digest};" for name, digest in sorted(files.items()))
+    return hashlib.sha256(listed.encode()).hexdigest()[:32]
