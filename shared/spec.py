@@ -109,7 +109,7 @@ class Recipe:
     clip_norm: float = 0.1
     learning_rate: float = 0.2
     adapter_learning_rate: float = 1e-3
-    momentum: float = 0.9
+    momentum: float = 0.8
     beta2: float = 0.99
     slice_weight: float = 0.5
     average_from: float = 0.5
