@@ -270,7 +270,7 @@ class Train(Section):
     )
     learning_rate: float = Field(default=0.2, gt=0, description="step of the head")
     adapter_learning_rate: float = Field(default=0.001, gt=0, description="step of the adapter")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum, or Adam's first moment")
+    momentum: float = Field(default=0.8, ge=0, lt=1, description="momentum, or Adam's first moment")
     beta2: float = Field(default=0.99, ge=0, lt=1, description="Adam's second moment")
     cosine: bool = Field(default=True, description="let the step fall by a cosine to 0")
     average_from: float = Field(
