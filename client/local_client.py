@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from groundswell.shared.errors import Refusal
 from groundswell.shared.messages import from_message
-from groundswell.shared.questions import ExplainAnswer
+from groundswell.shared.questions import ExplainAnswer, LabelTrend
 from groundswell.shared.wire import local_pb2 as wire
 from groundswell.shared.wire import query_pb2 as query
 
@@ -56,6 +56,20 @@ class LocalClient:
         """The users for whom a label is most probable."""
         request = wire.AudienceRequest(label=label, top=top, at=at or 0)
         return self._ask("Audience", request, wire.AudienceAnswer)
+
+    def trends(
+        self,
+        labels: Sequence[str] = (),
+        windows: int | None = None,
+        lead: int | None = None,
+        at: int | None = None,
+    ) -> list[LabelTrend]:
+        """What rises, what to restock, what fades at this site, from its exact counts."""
+        request = wire.SiteTrendsRequest(
+            labels=labels, windows=windows or 0, lead=lead or 0, at=at or 0
+        )
+        answer = self._ask("Trends", request, wire.SiteTrendsAnswer)
+        return [from_message(each, LabelTrend) for each in answer.trends]
 
     def explain(self, user: str, label: str | None = None, at: int | None = None) -> ExplainAnswer:
         """Which of a user's past events made a forecast."""

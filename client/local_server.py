@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import grpc
 
 from groundswell.client.scorer import Scorer
+from groundswell.shared.demand_trends import HORIZONS
+from groundswell.shared.durations import format_duration
 from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import GroundswellError, InputError, Refusal
 from groundswell.shared.messages import interest_messages, to_message
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 SERVICE = "groundswell.local.v1.Local"
 MAX_TOP = 1_000_000
+MAX_WINDOWS = 520
+DEFAULT_WINDOWS, DEFAULT_LEAD = 52, 2
 A = TypeVar("A")
 
 
@@ -56,6 +60,30 @@ class LocalCalls:
 
         return self._guarded(context, work)
 
+    def trends(self, data: bytes, context: grpc.ServicerContext) -> wire.SiteTrendsAnswer:
+        """Trends."""
+
+        def work() -> wire.SiteTrendsAnswer:
+            request = parse(wire.SiteTrendsRequest, data)
+            windows, lead = request.windows or DEFAULT_WINDOWS, request.lead or DEFAULT_LEAD
+            if not 1 <= windows <= MAX_WINDOWS or not 1 <= lead <= HORIZONS:
+                raise InputError(
+                    "windows, lead",
+                    (windows, lead),
+                    f"must lie in 1..{MAX_WINDOWS} and 1..{HORIZONS}",
+                    "ask for less",
+                )
+            at = request.at or self._scorer.now
+            found = self._scorer.trends(tuple(request.labels), windows, lead, at)
+            task = self._scorer.model.forecaster.task
+            return wire.SiteTrendsAnswer(
+                as_of=at,
+                window=format_duration(task.window),
+                trends=[to_message(each, query.LabelTrend) for each in found],
+            )
+
+        return self._guarded(context, work)
+
     def explain(self, data: bytes, context: grpc.ServicerContext) -> query.ExplainAnswer:
         """Explain."""
 
@@ -89,6 +117,7 @@ def local_handlers(scorer: Scorer) -> Callable[[grpc.Server], None]:
     methods: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         "Score": (stream, calls.score),
         "Audience": (unary, calls.audience),
+        "Trends": (unary, calls.trends),
         "Explain": (unary, calls.explain),
     }
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from groundswell.client.prepared import PreparedSite
 from groundswell.shared.answering import Asked, Forecast, ServedModel, forecast, interests
+from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.explain import explain
 from groundswell.shared.histories import Histories, Int64
-from groundswell.shared.questions import Basis, ExplainAnswer, Interest
+from groundswell.shared.questions import Basis, ExplainAnswer, Interest, LabelTrend
 from groundswell.shared.targets import label_weights
 
 ROWS_AT_ONCE = 256
@@ -148,6 +150,31 @@ class Scorer:
             contributions=found.contributions,
             habit=found.habit,
         )
+
+    def trends(
+        self, labels: Sequence[str] = (), windows: int = 26, lead: int = 2, at: int | None = None
+    ) -> list[LabelTrend]:
+        """What rises, what to restock, what fades at this site, from its exact counts.
+
+        Args:
+            windows: past windows that are learned from.
+            lead: windows until a restock arrives.
+
+        Raises:
+            InputError: the catalogue does not hold a label, or there are too few windows.
+        """
+        found = self.counts((), windows, at)
+        release = DemandRelease.trimmed(found.users.astype(np.float64), 0.0, int(found.ends[-1]))
+        trends = demand_trends(release, found.labels, self._model.forecaster.task, lead)
+        if trends is None:
+            raise InputError(
+                "windows",
+                release.values.shape[1],
+                f"trends are learned from at least {LEAST_WINDOWS} windows with events",
+                "ask for more windows, or import older events",
+            )
+        wanted = {self._model.labels[self._place(label)] for label in labels}
+        return [each for each in trends if not wanted or each.label in wanted]
 
     def counts(
         self, labels: Sequence[str] = (), windows: int = 26, at: int | None = None

@@ -10,6 +10,7 @@ import numpy as np
 
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import ROUNDS, Config
+from groundswell.shared.errors import InputError
 from groundswell.shared.plan import (
     EVALUATION,
     GRADIENT,
@@ -66,6 +67,11 @@ def budgets(config: Config) -> list[KindBudget]:
         (GRADIENT if name == ROUNDS else name): share
         for name, share in config.privacy.split.items()
     }
+    for kind in config.model.statistics:
+        if kind not in shares:
+            raise InputError(
+                "[privacy].split", kind, "the statistic has no share of the budget", "give it one"
+            )
     return default_budgets(
         config.train.rounds,
         config.train.sampling_rate,
@@ -164,7 +170,8 @@ def _release(
         statistic = STATISTICS[kind]
         clip, size = statistic.clip_norm, statistic.dimension(labels)
         nonzero = statistic.max_nonzero(labels)
-        phases = (Phase.STATISTICS, Phase.REFRESH) if config.train.rounds else (Phase.REFRESH,)
+        first = config.train.rounds > 0 and statistic.before_rounds
+        phases = (Phase.STATISTICS, Phase.REFRESH) if first else (Phase.REFRESH,)
     return PlannedRelease(
         kind=kind,
         phases=phases,

@@ -56,7 +56,12 @@ def serve(
         )
     from groundswell.server.gateway.federation import CoordinatorRuns, FederationView, FinishedRun
     from groundswell.server.gateway.hosting import Binding, run
+    from groundswell.server.gateway.registry_source import RegistrySource, check_not_empty
     from groundswell.server.gateway.service import QueryService
+    from groundswell.server.gateway.sources import FolderSource, ModelSource
+    from groundswell.server.registry import Registry
+    from groundswell.server.tokens import Tokens
+    from groundswell.server.trends import ModelTrends
 
     binding = Binding(
         host,
@@ -74,10 +79,9 @@ def serve(
                 "a model folder is served without tokens, so on loopback only",
                 "serve a registry with tokens and a certificate",
             )
-        from groundswell.server.gateway.sources import FolderSource
-
         view: FederationView = FinishedRun(model.resolve().parent)
-        run(QueryService(FolderSource(model)), view, binding)
+        source: ModelSource = FolderSource(model)
+        run(QueryService(source, ModelTrends(lambda: source.model(None))), view, binding)
         return
     if not binding.loopback and tls_cert is None and not behind_proxy:
         raise InputError(
@@ -86,17 +90,14 @@ def serve(
             "tokens must not travel in clear",
             "name --tls-cert and --tls-key, or say --behind-proxy",
         )
-    from groundswell.server.gateway.registry_source import RegistrySource, check_not_empty
-    from groundswell.server.registry import Registry
-    from groundswell.server.tokens import Tokens
-
     opened = Registry.open(registry or "", files, key)
     check_not_empty(opened)
-    runs = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry or ""))
+    view = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry or ""))
     source = RegistrySource(opened)
     # Nobody waits for the first load, and a model that can't be read is told now.
     source.model(None)
-    run(QueryService(source, tokens=Tokens(opened.engine)), runs, binding)
+    trends = ModelTrends(lambda: source.model(None))
+    run(QueryService(source, trends, Tokens(opened.engine)), view, binding)
 
 
 def _grpc(port: int, wanted: int | None) -> int | None:

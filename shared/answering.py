@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.demand_release import DemandRelease
 from groundswell.shared.durations import format_duration
 from groundswell.shared.errors import InputError
 from groundswell.shared.event_input import forecast_time, histories_of
@@ -74,12 +75,13 @@ class Forecaster(Protocol):
         """The label whose text is most like each text, and the cosine of the two."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """A forecaster under a version, with what its training promised.
 
     Attributes:
         hash: SHA-256 (hex) over its tensors.
+        demand: weekly demand over all sites, where the run released it.
         statistics_as_of: the model's population statistics cover events before it (microseconds).
     """
 
@@ -88,6 +90,7 @@ class ServedModel:
     privacy: Privacy
     items: ItemIndex
     hash: str
+    demand: DemandRelease | None = None
     statistics_as_of: int | None = None
 
     @property
@@ -182,7 +185,7 @@ def understand(model: ServedModel, events: Sequence[Event], now: datetime) -> Ty
                 similarity=near,
             )
             for event, text, (place, near) in zip(events, texts, found, strict=True)
-        )
+        ),
     )
 
 

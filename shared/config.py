@@ -190,7 +190,7 @@ class Evaluation(Section):
     )
 
 
-Statistic = Literal["popularity", "h5", "pairs"]
+Statistic = Literal["popularity", "h5", "pairs", "demand"]
 
 
 class Model(Section):
@@ -216,7 +216,8 @@ class Model(Section):
     )
     statistics: Annotated[tuple[Statistic, ...], BeforeValidator(_listed)] = Field(
         default=("popularity", "h5", "pairs"),
-        description="statistics over users: popularity, h5, pairs; empty: none",
+        description="statistics over users: popularity, h5, pairs, demand (weekly counts for "
+        "trends); empty: none",
     )
 
 
@@ -239,7 +240,13 @@ class Privacy(Section):
         default="flat", description="how gradients are bounded"
     )
     split: dict[str, float] = Field(
-        default_factory=lambda: {"popularity": 0.08, "h5": 0.28, "pairs": 0.44, ROUNDS: 0.2},
+        default_factory=lambda: {
+            "popularity": 0.08,
+            "h5": 0.28,
+            "pairs": 0.44,
+            "demand": 0.2,
+            ROUNDS: 0.2,
+        },
         description="share of mu^2 of each statistic and of the rounds; of those in use, scaled "
         "to the sum 1",
     )

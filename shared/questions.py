@@ -175,6 +175,7 @@ class TrendsRequest(Question):
     labels: tuple[Text, ...] = Field(default=(), max_length=MAX_FILTER, description="unset: all")
     region: Text | None = Field(default=None, description="a region with a roster of its own")
     top: int = Field(default=20, ge=1, le=MAX_TOP)
+    lead: int = Field(default=2, ge=1, le=4, description="windows until a restock arrives")
 
 
 class ModelsRequest(Question):
@@ -354,7 +355,7 @@ class TrendsAnswer(Answer):
     window: str
     unit: str
     region: str | None
-    sites: int
+    sites: int | None
     privacy: Privacy
     trends: tuple[LabelTrend, ...]
 

@@ -36,7 +36,14 @@ __all__ = [
 
 # Shares of mu^2 (design section 2): 80 % on statistics, first release and refresh together, 20 % on
 # adapter and head; an evaluation takes what sigma_L 8.94 costs in the demo's federation.
-DEFAULT_SHARES: Mapping[str, float] = {"popularity": 0.08, "h5": 0.28, "pairs": 0.44, GRADIENT: 0.2}
+DEFAULT_SHARES: Mapping[str, float] = {
+    "popularity": 0.08,
+    "h5": 0.28,
+    "pairs": 0.44,
+    "demand": 0.2,
+    GRADIENT: 0.2,
+}
+REFRESHED_ALONE = frozenset({"demand"})  # statistics that no round learns with
 EVALUATION_SHARE = 0.006
 # Bounds the search, and the noise that a plan may ask for: beyond it nothing is learned.
 LARGEST_MULTIPLIER = 1e4
@@ -182,8 +189,15 @@ def default_budgets(
     statistics: Sequence[str] = ("popularity", "h5", "pairs"),
     shares: Mapping[str, float] = DEFAULT_SHARES,
 ) -> list[KindBudget]:
-    """The demo's kinds: statistics ``1 + refreshes`` times each, the rounds, the evaluations."""
-    budgets = [KindBudget(kind, 1.0, 1 + refreshes, share=shares[kind]) for kind in statistics]
+    """The demo's kinds: statistics ``1 + refreshes`` times each, the rounds, the evaluations.
+
+    Statistics that no round learns with are released at the refreshes alone, at least once.
+    """
+    counts = {kind: max(1, refreshes) for kind in REFRESHED_ALONE}
+    budgets = [
+        KindBudget(kind, 1.0, counts.get(kind, 1 + refreshes), share=shares[kind])
+        for kind in statistics
+    ]
     if rounds:
         budgets.append(
             KindBudget(

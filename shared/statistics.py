@@ -43,11 +43,13 @@ class StatisticKind(ABC):
         name: the kind's name in plan, policy and ledger.
         clip_norm: C, the L2 bound of one user's vector.
         needs: earlier statistics that a user's vector is computed with, one value per label each.
+        before_rounds: also released before the rounds, which learn with it; else only after them.
     """
 
     name: str
     clip_norm: float
     needs: tuple[str, ...] = ()
+    before_rounds: bool = True
 
     @abstractmethod
     def dimension(self, labels: int) -> int:
@@ -294,6 +296,48 @@ def _merged(
     return mean, deviation, kept
 
 
+class WeeklyDemand(StatisticKind):
+    """How many users acted on each label in each of the last windows: demand over all sites.
+
+    A user's vector is 1 for each (window, label) acted on, newest window last, as one whole under
+    one clip: very active users count less, in every window alike. Windows before the first one of
+    the plan stay 0, so they hold noise alone.
+    """
+
+    name = "demand"
+    clip_norm = 6.0
+    before_rounds = False
+    WINDOWS = 26
+
+    def dimension(self, labels: int) -> int:
+        return self.WINDOWS * labels
+
+    def user_vectors(
+        self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
+    ) -> Float64:
+        labels = len(catalogue.labels)
+        vectors = np.zeros((len(h), self.WINDOWS, labels))
+        newest = windows_at[-self.WINDOWS :]
+        for place, at in enumerate(newest, self.WINDOWS - len(newest)):
+            times = np.full(len(h), int(at), dtype=np.int64)
+            vectors[:, place] = label_weights(h, times, task.window_us, labels) > 0
+        return vectors.reshape(len(h), -1)
+
+    def estimate(
+        self,
+        noisy_sum: Float64,
+        users: float,
+        noise_std: float,
+        catalogue: Catalogue,
+        earlier: Statistics,
+        label_embeddings: Float32,
+    ) -> dict[str, Float32]:
+        return {
+            "demand": noisy_sum.reshape(self.WINDOWS, -1).astype(np.float32),
+            "demand_noise": np.array([noise_std], dtype=np.float32),
+        }
+
+
 def _acted(h: Histories, at: int, task: Task, labels: int) -> Float64:
     """float64 ``[U, L]`` in [0, 1]: weight of the window at ``at``, for users seen before it."""
     times = np.full(len(h), at, dtype=np.int64)
@@ -319,5 +363,5 @@ def _occasion_counts(h: Histories, labels: int) -> Float64:
 
 
 STATISTICS: Mapping[str, StatisticKind] = MappingProxyType(
-    {kind.name: kind for kind in (Popularity(), RepeatRates(), Pairs())}
+    {kind.name: kind for kind in (Popularity(), RepeatRates(), Pairs(), WeeklyDemand())}
 )

@@ -110,6 +110,36 @@ def test_counts_are_exact(scorer: Scorer) -> None:
     assert whole.labels == scorer.model.labels
 
 
+def test_trends_need_enough_windows(scorer: Scorer) -> None:
+    with pytest.raises(InputError, match="at least 17 windows"):
+        scorer.trends()
+
+
+def test_trends_of_exact_counts(served: ServedModel, shop: Catalogue) -> None:
+    days = [7 * week + 1 for week in range(30) for _ in range(1)]
+    rows = [(f"u{u}", day, "TEA") for day in days for u in range(1 + day // 20)]
+    frame = pl.DataFrame(
+        {
+            "site": ["shop"] * len(rows),
+            "user": [row[0] for row in rows],
+            "time": [START + timedelta(days=row[1]) for row in rows],
+            "action": ["purchase"] * len(rows),
+            "item": [None] * len(rows),
+            "label": [row[2] for row in rows],
+            "text": [None] * len(rows),
+            "value": [None] * len(rows),
+        },
+        schema=SCHEMA,
+    )
+    site = encode_site(frame, served.forecaster.catalogue, served.forecaster.task)
+    found = Scorer(served, site, shop.hash).trends(["TEA"], windows=28)
+    (tea,) = found
+    assert tea.noise == 0
+    assert tea.resolvable
+    assert tea.history[-1] == 1 + days[-1] // 20
+    assert tea.horizons[0].p50 == pytest.approx(tea.history[-1], abs=3)
+
+
 def test_events_of_another_catalogue_are_refused(served: ServedModel, site: PreparedSite) -> None:
     with pytest.raises(InputError, match="another catalogue"):
         Scorer(served, site, "0" * 64)

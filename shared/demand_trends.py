@@ -1,0 +1,83 @@
+"""From weekly demand, exact or noised, to what shops ask: what rises, what to restock, what fades.
+
+Pure; the gateway hosts it on the federation's released counts, a site on its own exact ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from groundswell.shared.demand import DemandForecast, forecast
+from groundswell.shared.demand_features import FIRST_ORIGIN, DemandHistory, month_phases, run_up
+from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.questions import Horizon, LabelTrend, Trend, moment
+from groundswell.shared.task import Task
+
+HORIZONS = 4
+LEAST_WINDOWS = FIRST_ORIGIN + HORIZONS + 1  # that a forecast so far ahead learns from
+_LEAST_LEVEL = 0.5
+
+
+def demand_trends(
+    release: DemandRelease, labels: Sequence[str], task: Task, lead: int
+) -> list[LabelTrend] | None:
+    """The trend of every label, the largest coming demand first, labels in the noise last.
+
+    A label rises or fades by its coming demand over the mean of all windows released.
+
+    Args:
+        labels: ``L`` names.
+        lead: windows until a restock arrives, at most ``HORIZONS``.
+
+    Returns:
+        None where the release holds too few windows to learn from.
+    """
+    windows = release.values.shape[1]
+    if windows < LEAST_WINDOWS:
+        return None
+    first = (moment(release.as_of) - windows * task.window - task.day_offset).date()
+    known = windows + HORIZONS
+    history = DemandHistory(
+        counts=release.values,
+        site=np.zeros(len(labels), dtype=np.int64),
+        calendar=run_up(task.calendar, first, known),
+        phases=month_phases(first, known),
+    )
+    found = forecast(history, HORIZONS, noise_std=release.noise)
+    usual = np.maximum(release.values.mean(axis=1), _LEAST_LEVEL)
+    trends = [
+        _trend(release, found, label, row, float(usual[row]), lead)
+        for row, label in enumerate(labels)
+    ]
+    return sorted(
+        trends, key=lambda t: (not t.resolvable, -(t.horizons[0].p50 if t.horizons else 0))
+    )
+
+
+def _trend(
+    release: DemandRelease, found: DemandForecast, label: str, row: int, usual: float, lead: int
+) -> LabelTrend:
+    history = tuple(float(value) for value in release.values[row])
+    if not found.resolvable[row]:
+        return LabelTrend(
+            label=label, resolvable=False, trend=Trend.STEADY, history=history, noise=release.noise
+        )
+    p50, p90 = found.p50[row], found.p90[row]
+    # Windows' errors are taken as independent: their spreads add in squares.
+    spread = float(np.sqrt(np.square(p90[:lead] - p50[:lead]).sum()))
+    return LabelTrend(
+        label=label,
+        resolvable=True,
+        trend=Trend.of(float(found.mean[row, 0]) / usual),
+        history=history,
+        noise=release.noise,
+        horizons=tuple(
+            Horizon(window=i + 1, p50=float(p50[i]), p90=float(p90[i])) for i in range(HORIZONS)
+        ),
+        surge=float(found.surge[row, 0]),
+        surge_low=float(found.surge_low[row, 0]),
+        surge_high=float(found.surge_high[row, 0]),
+        restock=float(p50[:lead].sum()) + spread,
+    )

@@ -1,0 +1,91 @@
+"""Trends: what rises, fades, is to be restocked, or drowns in the noise."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends
+from groundswell.shared.questions import LabelTrend, Trend, microseconds
+from groundswell.shared.task import Task
+
+AS_OF = microseconds(datetime(2026, 1, 26, tzinfo=UTC))
+LABELS = ("calm", "falls", "rare", "rises", "steady")
+
+
+def release(noise: float = 0.0, weeks: int = 26) -> DemandRelease:
+    generator = np.random.default_rng(5)
+    week = np.arange(weeks)
+    means = np.stack(
+        [
+            np.full(weeks, 400.0),
+            600 * 0.93**week,
+            np.full(weeks, 3.0),
+            60 * 1.09**week,
+            np.full(weeks, 250.0),
+        ]
+    )
+    counts = generator.poisson(means) + generator.normal(0, noise, means.shape)
+    return DemandRelease(counts, noise, AS_OF)
+
+
+def trends(noise: float = 0.0, lead: int = 2) -> dict[str, LabelTrend]:
+    found = demand_trends(release(noise), LABELS, Task(), lead)
+    assert found is not None
+    return {each.label: each for each in found}
+
+
+def test_directions_are_found() -> None:
+    found = trends()
+    assert found["rises"].trend is Trend.RISING
+    assert found["falls"].trend is Trend.FADING
+    assert found["calm"].trend is Trend.STEADY
+    assert (found["rises"].surge or 0) > (found["calm"].surge or 0)
+
+
+def test_half_and_nine_tenths_are_ordered_and_restock_covers_the_lead_time() -> None:
+    for lead in (1, 2, 4):
+        for each in trends(lead=lead).values():
+            middle = [h.p50 for h in each.horizons]
+            assert all(h.p50 <= h.p90 for h in each.horizons)
+            assert sum(middle[:lead]) <= (each.restock or 0)
+            assert (each.restock or 0) <= sum(h.p90 for h in each.horizons[:lead]) + 1e-9
+            assert (each.surge_low or 0) <= (each.surge or 0) <= (each.surge_high or 0)
+
+
+def test_what_drowns_in_the_noise_says_so_and_comes_last() -> None:
+    noisy = demand_trends(release(noise=40.0), LABELS, Task(), 2)
+    assert noisy is not None
+    by_label = {each.label: each for each in noisy}
+    assert not by_label["rare"].resolvable
+    assert by_label["rare"].horizons == ()
+    assert by_label["rare"].surge is None
+    assert by_label["calm"].resolvable
+    assert [each.resolvable for each in noisy] == sorted(
+        (each.resolvable for each in noisy), reverse=True
+    )
+    assert all(each.resolvable for each in trends().values())
+
+
+def test_too_few_windows_give_no_trends() -> None:
+    short = release(weeks=LEAST_WINDOWS - 1)
+    assert demand_trends(short, LABELS, Task(), 2) is None
+    enough = release(weeks=LEAST_WINDOWS)
+    assert demand_trends(enough, LABELS, Task(), 2) is not None
+
+
+def test_windows_before_the_data_are_cut_off() -> None:
+    whole = release(noise=5.0)
+    empty = np.random.default_rng(1).normal(0, 5.0, (len(LABELS), 9))
+    padded = np.concatenate([empty, whole.values], axis=1)
+    found = DemandRelease.trimmed(padded, 5.0, AS_OF)
+    assert found.values.shape == whole.values.shape
+    assert DemandRelease.trimmed(empty, 5.0, AS_OF).values.shape == (len(LABELS), 0)
+
+
+@pytest.mark.parametrize("lead", [1, 4])
+def test_the_same_release_gives_the_same_trends(lead: int) -> None:
+    assert trends(12.0, lead) == trends(12.0, lead)
