@@ -1,4 +1,4 @@
-"""``groundswell site model | score | audience | explain``: the shop's own answers, for free.
+"""``groundswell site model | score | audience | trends | explain``: free answers.
 
 They come from the vault, over the local socket, and concern the site's own users alone.
 """
@@ -96,6 +96,23 @@ def audience(
         answer = client.audience(label, top, _microseconds(at))
     for each in answer.members:
         typer.echo(f"{each.user}\t{each.probability:.5f}\t{each.lift:.3f}")
+
+
+@answers.command()
+def trends(
+    folder: Folder = _HERE,
+    label: Annotated[list[str] | None, typer.Option(help="Default: all labels.")] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Past windows.")] = 26,
+    at: At = None,
+) -> None:
+    """What rises, what to restock and what fades, from the site's own exact counts.
+
+    Example: groundswell site trends north --label "COFFEE"
+    """
+    with _client(folder) as client:
+        found = client.trends(tuple(label or ()), windows, None, _microseconds(at))
+    for each in found:
+        typer.echo(json.dumps(each.model_dump(mode="json")))
 
 
 @answers.command()
