@@ -139,7 +139,9 @@ def test_bad_input_is_one_line_with_exit_code_two(tmp_path: Path) -> None:
     ):
         done = groundswell(*arguments)
         assert done.returncode == 2, (arguments, done.stderr)
-        assert len(done.stderr.strip().splitlines()) == 1
+        told = [line for line in done.stderr.splitlines() if line.startswith("groundswell: ")]
+        assert len(told) == 1, done.stderr
+        assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 
 
