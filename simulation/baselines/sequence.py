@@ -23,7 +23,7 @@ from groundswell.simulation.baselines.baseline import TrainingData
 from groundswell.simulation.baselines.counts import UserDays
 from groundswell.simulation.evaluate import LITTLE_BASKETS, Forecast
 
-LENGTH = 100  # events read
+LENGTH = 50  # events read; the default of SASRec
 WIDTH = 64
 DROPOUT = 0.2
 LITTLE_SHARE = 0.3  # examples that are shown from their last five baskets alone
