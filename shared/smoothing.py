@@ -24,7 +24,9 @@ Float32 = NDArray[np.float32]
 SAME_GROUP = 0.5  # weight of a shared group beside a cosine of 1
 SIZE = 0.3  # weight of catalogue size beside a cosine of 1
 NUGGET = 0.6  # variance of a log figure that no similarity explains
-SIGNAL = 1.5  # prior variance of a log figure that similarity explains
+# Prior variances of a log popularity that text, group and size explain; they predict labels left
+# out of the 262 of the demo that no test holds out: error .91, before it .92, without text .99.
+TEXT_IN_POPULARITY, GROUP_IN_POPULARITY, SIZE_IN_POPULARITY = 0.3, 0.5, 1.0
 LEAST = 1e-5  # least share and rate; keeps logarithms finite
 MOST = 0.98  # largest rate
 TEXT_IN_RATES = 0.3  # prior variance of a log rate that similarity explains
@@ -48,21 +50,32 @@ class Posterior:
 
 def similarity(embeddings: Float32, catalogue: Catalogue) -> Float64:
     """Positive semi-definite kernel ``[L, L]``: cosine + .5 same group + .3 size."""
+    text, same, size = _likeness(embeddings, catalogue)
+    return text + SAME_GROUP * same + SIZE * size
+
+
+def popularity_kernel(embeddings: Float32, catalogue: Catalogue) -> Float64:
+    """Prior covariance ``[L, L]`` of log popularity."""
+    text, same, size = _likeness(embeddings, catalogue)
+    explained = TEXT_IN_POPULARITY * text + GROUP_IN_POPULARITY * same
+    return explained + SIZE_IN_POPULARITY * size
+
+
+def _likeness(embeddings: Float32, catalogue: Catalogue) -> tuple[Float64, Float64, Float64]:
+    """Cosine of texts, shared group, and product of standardised log sizes, ``[L, L]`` each."""
     e = embeddings.astype(np.float64)
-    same = np.array(
-        [[a == b and a != "" for b in catalogue.groups] for a in catalogue.groups], dtype=np.float64
-    )
+    group = np.array(catalogue.groups)
+    same = (group[:, None] == group) & (group != "")
     size = np.log(np.maximum(catalogue.sizes.astype(np.float64), 1.0))
     size = (size - size.mean()) / max(float(size.std()), 1e-6)
-    kernel: Float64 = e @ e.T + SAME_GROUP * same + SIZE * np.outer(size, size)
-    return kernel
+    return e @ e.T, same.astype(np.float64), np.outer(size, size)
 
 
 def smoothed_popularity(
     observed: Float64, noise_std: float, catalogue: Catalogue, embeddings: Float32
 ) -> Float64:
     """Posterior mean popularity, float64 ``[L]``, all >= ``LEAST``."""
-    kernel = SIGNAL * similarity(embeddings, catalogue)
+    kernel = popularity_kernel(embeddings, catalogue)
     deviation = np.full(len(observed), max(noise_std, LEAST))
     return smooth(observed, deviation, kernel).mean
 

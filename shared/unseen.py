@@ -15,8 +15,8 @@ from groundswell.shared.smoothing import (
     LEAST,
     MOST,
     RATE_NUGGET,
-    SIGNAL,
     TEXT_IN_RATES,
+    popularity_kernel,
     similarity,
     smooth,
     with_features,
@@ -45,7 +45,9 @@ def extended_statistics(
     extended: dict[str, Float32] = {}
     if "popularity" not in statistics:
         return extended
-    popularity = _filled(statistics["popularity"], source, SIGNAL * kernel, None)
+    popularity = _filled(
+        statistics["popularity"], source, popularity_kernel(embeddings, wanted), None
+    )
     extended["popularity"] = popularity.astype(np.float32)
     if "h5" in statistics:
         text = with_features(TEXT_IN_RATES * kernel, [np.log(popularity)])
