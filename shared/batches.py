@@ -81,15 +81,24 @@ class TextTables:
         events: catalogue texts, then further texts of the site, as ``Histories.token`` counts.
         actions: float32 ``[actions + 1, D]``; the last row is an unknown action's.
         gaps: float32 ``[6, D]``.
+        begins: tables that these extend; None: none.
     """
 
     events: Encoded
     actions: Float32
     gaps: Float32
+    begins: TextTables | None = None
+
+    def extended(self, further: Encoded) -> TextTables:
+        """These tables with more texts."""
+        return TextTables(self.events.extended(further), self.actions, self.gaps, self)
 
     @cached_property
     def tokens(self) -> TokenTables:
         """The same as tokens are made of: contexts scaled, for every action and gap."""
+        if self.begins is not None:
+            further = self.events.prefix[len(self.begins.events) :]
+            return self.begins.tokens.extended(torch.from_numpy(further))
         contexts = (self.actions[:, None] + self.gaps[None]) * np.float32(CONTEXT_SCALE)
         return TokenTables(
             torch.from_numpy(self.events.prefix),
@@ -138,14 +147,21 @@ class Inputs:
 
     def with_texts(self, texts: Sequence[str]) -> Inputs:
         """The same, with other further texts."""
+        return self.with_encoded(self.backbone.encode(texts, self.spec.layers))
+
+    def with_encoded(self, further: Encoded) -> Inputs:
+        """The same, with other further texts that are encoded already."""
         other = copy.copy(self)
-        labels = Encoded(
-            self.tables.events.prefix[: len(self.catalogue)],
-            self.tables.events.unit[: len(self.catalogue)],
-        )
-        further = self.backbone.encode(texts, self.spec.layers)
-        other.tables = replace(self.tables, events=labels.extended(further))
+        other.tables = self._labels_alone.extended(further)
         return other
+
+    @cached_property
+    def _labels_alone(self) -> TextTables:
+        labels = len(self.catalogue)
+        if len(self.tables.events) == labels:
+            return self.tables
+        events = Encoded(self.tables.events.prefix[:labels], self.tables.events.unit[:labels])
+        return replace(self.tables, events=events, begins=None)
 
     def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:
         """The model's input for rows ``h`` as of ``at`` (int64 ``[R]``, microseconds).

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from groundswell.shared.task import Task
 
 # Clocks of shops differ; what lies further ahead is a mistake of zone or unit.
 CLOCK_SKEW_US = timedelta(days=1) // timedelta(microseconds=1)
+_Row = tuple[int, str, str, str, str]  # time, action, item, label, text; "" for none
 FURTHEST_AT_US = timedelta(days=366) // timedelta(microseconds=1)
 
 
@@ -31,41 +33,35 @@ def histories_of(
     Rows keep the batch's order, events are sorted by time and then by content; ``users`` are the
     rows' numbers. ``token`` counts through the labels, then through the texts.
     """
-    index, items = catalogue.index, catalogue.item_to_label
+    places = _places(catalogue)
     names = {name: i for i, name in enumerate(task.action_names)}
-    weights = task.actions
+    weights = np.array([*(task.actions[name] for name in names), 0.0], dtype=np.float32)
+    rows = [row for events in batch for row in _rows(events)]
+    count = len(rows)
+    time = np.fromiter((row[0] for row in rows), np.int64, count)
+    action = np.fromiter((names.get(row[1], len(names)) for row in rows), np.int16, count)
+    label = np.fromiter((_place(row, places) for row in rows), np.int32, count)
     texts: dict[str, int] = {}
-    time, label, weight, action, token, basket = [], [], [], [], [], []
-    offsets = [0]
-    for events in batch:
-        number, previous = 0, None
-        for at, event in sorted(((microseconds(e.time), e) for e in events), key=_order):
-            if previous is not None and at - previous > task.session_gap_us:
-                number += 1
-            previous = at
-            known = _label(event, index, items)
-            words = event.text or event.label
-            time.append(at)
-            label.append(known)
-            weight.append(weights.get(event.action, 0.0) if known >= 0 else 0.0)
-            action.append(names.get(event.action, len(names)))
-            basket.append(number)
-            if known >= 0:
-                token.append(known)
-            elif words:
-                token.append(len(index) + texts.setdefault(words, len(texts)))
-            else:
-                token.append(-1)
-        offsets.append(len(time))
+    token = label.copy()
+    for i in np.flatnonzero(label < 0):
+        words = rows[i][4] or rows[i][3]
+        if words:
+            token[i] = len(catalogue) + texts.setdefault(words, len(texts))
+    offsets = np.cumsum([0, *(len(events) for events in batch)], dtype=np.int64)
+    row = np.repeat(np.arange(len(batch)), np.diff(offsets))
+    new = np.zeros(count, dtype=np.int64)
+    new[1:] = (np.diff(time) > task.session_gap_us) & (row[1:] == row[:-1])
+    number = np.cumsum(new)
+    basket = number - number[offsets[row]] if count else number
     histories = Histories(
         users=tuple(str(row) for row in range(len(batch))),
-        offsets=np.array(offsets, dtype=np.int64),
-        time=np.array(time, dtype=np.int64),
-        label=np.array(label, dtype=np.int32),
-        weight=np.array(weight, dtype=np.float32),
-        action=np.array(action, dtype=np.int16),
-        token=np.array(token, dtype=np.int32),
-        basket=np.array(basket, dtype=np.int32),
+        offsets=offsets,
+        time=time,
+        label=label,
+        weight=np.where(label >= 0, weights[action], np.float32(0)),
+        action=action,
+        token=token,
+        basket=basket.astype(np.int32),
     )
     return histories, tuple(texts)
 
@@ -83,46 +79,49 @@ def forecast_time(events: Sequence[Event], at: int | None, now: int) -> int:
             "a forecast begins between 1970 and a year from now",
             "check year and unit",
         )
-    last = None
-    for number, event in enumerate(events):
-        time = microseconds(event.time)
-        if not 0 <= time <= now + CLOCK_SKEW_US:
-            raise InputError(
-                f"events.{number}.time",
-                event.time.isoformat(),
-                "an event lies between 1970 and now",
-                "check year, zone and unit",
-            )
-        last = time if last is None else max(last, time)
-    if at is not None:
-        return at
-    return now if last is None else last + 1
+    times = [microseconds(event.time) for event in events]
+    last = max(times, default=now - 1)
+    if min(times, default=0) < 0 or last > now + CLOCK_SKEW_US:
+        number = next(i for i, t in enumerate(times) if not 0 <= t <= now + CLOCK_SKEW_US)
+        raise InputError(
+            f"events.{number}.time",
+            events[number].time.isoformat(),
+            "an event lies between 1970 and now",
+            "check year, zone and unit",
+        )
+    return last + 1 if at is None else at
 
 
 def ordered(events: Sequence[Event], at: int) -> list[Event]:
     """The events before ``at`` (microseconds), in the order in which histories hold them."""
-    timed = sorted(((microseconds(event.time), event) for event in events), key=_order)
-    return [event for time, event in timed if time < at]
-
-
-def _label(event: Event, index: Mapping[str, int], items: Mapping[str, str]) -> int:
-    """Position of an event's label: by its item, else as named, -1 outside the catalogue."""
-    for name in (items.get(event.item or ""), event.label, event.item):
-        if name is not None and name in index:
-            return index[name]
-    return -1
-
-
-def _order(entry: tuple[int, Event]) -> tuple[object, ...]:
-    """Time, then content as in ``events.ORDER``, an absent value before any other."""
-    at, event = entry
-    return (
-        at,
-        event.action,
-        event.item is not None,
-        event.item or "",
-        event.label is not None,
-        event.label or "",
-        event.text is not None,
-        event.text or "",
+    timed = sorted(
+        (microseconds(e.time), e.action, e.item or "", e.label or "", e.text or "", i)
+        for i, e in enumerate(events)
     )
+    return [events[entry[-1]] for entry in timed if entry[0] < at]
+
+
+def _rows(events: Sequence[Event]) -> list[_Row]:
+    """The events by time, then by content as in ``events.ORDER``; an absent value comes first."""
+    return sorted(
+        (microseconds(e.time), e.action, e.item or "", e.label or "", e.text or "") for e in events
+    )
+
+
+def _place(row: _Row, places: tuple[Mapping[str, int], Mapping[str, int]]) -> int:
+    """Position of an event's label: by its item, else as named, -1 outside the catalogue."""
+    by_item, by_label = places
+    _, _, item, label, _ = row
+    place = by_item.get(item, -1) if item else -1
+    if place < 0 and label:
+        place = by_label.get(label, -1)
+    if place < 0 and item:
+        place = by_label.get(item, -1)
+    return place
+
+
+@lru_cache(maxsize=16)
+def _places(catalogue: Catalogue) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Positions by item, and by label."""
+    by_label = dict(catalogue.index)
+    return {item: by_label[label] for item, label in catalogue.item_to_label.items()}, by_label

@@ -154,23 +154,29 @@ class InterestEncoder(nn.Module):
 
     @torch.no_grad()
     def _projected(self, tables: TokenTables) -> TokenTables:
-        """Rows [x, Wk x, Wv x, A x] for every row x of the tables; kept until A or they change."""
-        value = self.layers[-1].get_submodule("attention.self.value")
-        a = value.get_parameter("lora_A.default.weight")
+        """Rows [x, Wk x, Wv x, A x] for every row x of the tables; kept until A or they change.
+
+        Of tables that extend others only the further rows are projected anew.
+        """
+        if tables.begins is not None:
+            further = self._project(tables.texts[len(tables.begins) :])
+            return self._projected(tables.begins).extended(further)
+        a = self.layers[-1].get_parameter("attention.self.value.lora_A.default.weight")
         known = self._kept
         if known is None or known[0] is not tables or known[1] != a._version:
-            weights = [
-                self.layers[-1].get_parameter("attention.self.key.weight"),
-                value.get_parameter("base_layer.weight"),
-                a,
-            ]
-
-            def project(x: Tensor) -> Tensor:
-                return torch.cat([x, *(nn.functional.linear(x, w) for w in weights)], dim=1)
-
-            known = (tables, a._version, tables.mapped(project))
+            known = (tables, a._version, tables.mapped(self._project))
             self._kept = known
         return known[2]
+
+    def _project(self, x: Tensor) -> Tensor:
+        """``[n, W]`` from rows ``[n, D]``."""
+        layer = self.layers[-1]
+        weights = [
+            layer.get_parameter("attention.self.key.weight"),
+            layer.get_parameter("attention.self.value.base_layer.weight"),
+            layer.get_parameter("attention.self.value.lora_A.default.weight"),
+        ]
+        return torch.cat([x, *(nn.functional.linear(x, w) for w in weights)], dim=1)
 
     def _last_position(self, hidden: Tensor, seen: Tensor) -> Tensor:
         layer = self.layers[-1]

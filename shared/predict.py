@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from groundswell.shared.backbone import Backbone, load_backbone
+from groundswell.shared.backbone import Backbone, Encoded, load_backbone
 from groundswell.shared.batches import Batch, Inputs
 from groundswell.shared.checkpoint import Checkpoint, load, read_manifest
 from groundswell.shared.frames import events_frame, histories_of
@@ -70,10 +70,18 @@ class Forecaster:
         return _table(h.users, self.checkpoint.catalogue.labels, probability, long_term)
 
     def probabilities(
-        self, h: Histories, at: Int64, texts: tuple[str, ...] = ()
+        self, h: Histories, at: Int64, texts: tuple[str, ...] | Encoded = ()
     ) -> NDArray[np.float32]:
-        """float32 ``[B, L]``, rows sum to 1, for rows ``h`` as of ``at`` (microseconds)."""
-        inputs = self.inputs.with_texts(texts) if texts else self.inputs
+        """float32 ``[B, L]``, rows sum to 1, for rows ``h`` as of ``at`` (microseconds).
+
+        Args:
+            texts: what tokens from the number of labels on stand for, encoded or not.
+        """
+        inputs = self.inputs
+        if isinstance(texts, Encoded):
+            inputs = inputs.with_encoded(texts)
+        elif texts:
+            inputs = inputs.with_texts(texts)
         blocks = [np.zeros((0, len(self.checkpoint.catalogue)), dtype=np.float32)]
         for start in range(0, len(h), ROWS_AT_ONCE):
             rows = np.arange(start, min(start + ROWS_AT_ONCE, len(h)))

@@ -21,11 +21,13 @@ class TokenTables:
         texts: ``[n, W]``.
         contexts: ``[actions * gaps, W]``.
         gaps: number of time gaps; the context of action a and gap g is row ``a * gaps + g``.
+        begins: tables whose rows come first in these, with the same contexts; None: none.
     """
 
     texts: Tensor
     contexts: Tensor
     gaps: int
+    begins: TokenTables | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -34,6 +36,10 @@ class TokenTables:
     def width(self) -> int:
         """Width W of a row."""
         return int(self.texts.shape[1])
+
+    def extended(self, further: Tensor) -> TokenTables:
+        """These tables followed by more texts, ``[m, W]``."""
+        return TokenTables(torch.cat([self.texts, further]), self.contexts, self.gaps, self)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> TokenTables:
         """Tables with every row changed."""

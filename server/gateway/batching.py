@@ -1,8 +1,8 @@
 """Micro-batching: whatever waits while one batch is computed is the next batch.
 
-A request alone is computed at once, so batching adds no wait; under load the batch grows with the
-queue. The queue is bounded: beyond it a request is refused at once, which keeps the wait of the
-others short.
+A request alone is computed at once. Under load (the batch before held several) the next batch waits
+a moment, so that the callers who were just answered can be in it. The queue is bounded: beyond it a
+request is refused at once, which keeps the wait of the others short.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from groundswell.shared.errors import Refusal
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+GATHER_SECONDS = 0.002
+RECENT_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class MicroBatcher(Generic[Q, A]):
         self._watch = watch
         self._waiting: deque[_Waiting[Q, A]] = deque()
         self._working: asyncio.Task[None] | None = None
+        self._before = 0  # size of the last batch, and when it ended
+        self._ended = 0.0
 
     async def ask(self, question: Q, deadline: float) -> A:
         """The answer to one question.
@@ -73,13 +77,18 @@ class MicroBatcher(Generic[Q, A]):
         if self._working is None or self._working.done():
             self._working = loop.create_task(self._work())
         try:
-            return await asyncio.wait_for(entry.answer, max(deadline - time.monotonic(), 0))
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                answer: A = await entry.answer
+                return answer
         except TimeoutError as error:
             raise Refusal("deadline", "the deadline passed before the answer was ready") from error
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            recent = time.monotonic() - self._ended < RECENT_SECONDS
+            if recent and len(self._waiting) < self._before:
+                await asyncio.sleep(GATHER_SECONDS)
             batch = self._next_batch()
             if not batch:
                 continue
@@ -87,6 +96,7 @@ class MicroBatcher(Generic[Q, A]):
             questions = [entry.question for entry in batch]
             computed = loop.run_in_executor(self._executor, self._run, questions)
             await asyncio.wait([computed])
+            self._before, self._ended = len(batch), time.monotonic()
             error = computed.exception()
             for number, entry in enumerate(batch):
                 if entry.answer.done():

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from groundswell.server.gateway.faults import INTERNAL, STATUSES, fault_of, log_broken
-from groundswell.server.gateway.limits import MAX_BODY
+from groundswell.server.gateway.limits import MAX_BODY, SLOW_SECONDS
 from groundswell.server.gateway.service import QueryService
 from groundswell.server.tokens import Caller, Scope
 from groundswell.shared import messages
@@ -158,9 +158,8 @@ class QueryCalls:
         name = "OK" if error is None else status
         seconds = time.monotonic() - began
         self._service.metrics.request("grpc", method, name, seconds)
-        _LOG.info(
-            "request", protocol="grpc", method=method, status=name, ms=round(seconds * 1000, 1)
-        )
+        tell = _LOG.info if error is not None or seconds > SLOW_SECONDS else _LOG.debug
+        tell("request", protocol="grpc", method=method, status=name, ms=round(seconds * 1000, 1))
         if error is not None:
             await context.abort(grpc.StatusCode[status], detail)
         return task.result()

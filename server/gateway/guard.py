@@ -15,7 +15,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundswell.server.gateway.faults import STATUSES
-from groundswell.server.gateway.limits import BODY_SECONDS, MAX_BODY
+from groundswell.server.gateway.limits import BODY_SECONDS, MAX_BODY, SLOW_SECONDS
 from groundswell.server.gateway.metrics import Metrics
 from groundswell.shared.errors import Refusal
 from groundswell.shared.questions import Fault
@@ -88,7 +88,7 @@ class Guard:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         left = self._max_body
-        until = time.monotonic() + self._body_seconds
+        until = asyncio.get_running_loop().time() + self._body_seconds
         complete = False
 
         async def receiving() -> Message:
@@ -96,7 +96,8 @@ class Guard:
             if complete:
                 return await receive()  # only a disconnection can come now
             try:
-                message = await asyncio.wait_for(receive(), max(until - time.monotonic(), 0))
+                async with asyncio.timeout_at(until):
+                    message = await receive()
             except TimeoutError as error:
                 rule = f"a body must come within {self._body_seconds:.0f} s"
                 raise Refusal("too-slow", rule) from error
@@ -119,7 +120,9 @@ class Guard:
         route = scope.get("route")
         method = route.path if route is not None else "other"
         self._metrics.request("http", method, str(status), seconds)
-        _LOG.info("request", protocol="http", method=method, status=status, ms=_ms(seconds))
+        # Answers are counted by the metrics; a line each would cost more than many an answer.
+        tell = _LOG.info if status >= 400 or seconds > SLOW_SECONDS else _LOG.debug
+        tell("request", protocol="http", method=method, status=status, ms=_ms(seconds))
 
 
 def _length(headers: dict[bytes, bytes]) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from groundswell.server.gateway import grpc_host
@@ -181,6 +182,7 @@ class Gateway:
             app,
             http=Timed,
             ws="none",
+            proxy_headers=False,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -220,7 +222,7 @@ def in_background(gateway: Gateway) -> Generator[Gateway, None, None]:
     Raises:
         InputError: a port is taken.
     """
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     listening = threading.Event()
 
     def work() -> None:
@@ -248,7 +250,7 @@ def run(service: QueryService, federation: FederationView, binding: Binding) -> 
     """
     configure_logs()
     gateway = Gateway(service, federation, binding)
-    interrupted = asyncio.run(_until_signal(gateway))
+    interrupted = uvloop.run(_until_signal(gateway))
     if interrupted:
         raise KeyboardInterrupt
 

@@ -11,6 +11,7 @@ MAX_BODY = 4 * 1024 * 1024  # bytes of one request
 REQUEST_SECONDS = 30.0  # longest computation of one request
 HEADER_SECONDS = 10.0  # to send a request's head
 BODY_SECONDS = 20.0  # to send a request's body
+SLOW_SECONDS = 1.0  # an answer that takes longer is logged
 _MOST_BUCKETS = 100_000
 
 

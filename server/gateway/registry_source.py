@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+from groundswell.server.gateway.sources import load_fast
 from groundswell.server.registry import CHAMPION, LATEST, Registry
 from groundswell.shared.answering import ServedModel
 from groundswell.shared.errors import Refusal
 from groundswell.shared.questions import ModelsAnswer
-from groundswell.shared.served import serve_folder
 
 LOADED = 3  # models held in memory
 LOOK_AGAIN_AFTER = 2.0  # seconds for which an alias is taken to stand
@@ -29,7 +29,7 @@ class RegistrySource:
     def __init__(
         self,
         registry: Registry,
-        load: Callable[[Path, str], ServedModel] = serve_folder,
+        load: Callable[[Path, str], ServedModel] = load_fast,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry

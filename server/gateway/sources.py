@@ -10,7 +10,7 @@ from groundswell.shared.answering import ServedModel
 from groundswell.shared.errors import Refusal
 from groundswell.shared.local_answers import version_of
 from groundswell.shared.questions import ModelsAnswer, TrendsAnswer, TrendsRequest
-from groundswell.shared.served import serve_folder
+from groundswell.shared.served import TextEngineName, serve_folder
 
 
 class ModelSource(Protocol):
@@ -59,6 +59,11 @@ class NoTrends:
         raise Refusal("no-trends", "no federated demand was released for this model")
 
 
+def load_fast(folder: Path, version: str | None = None) -> ServedModel:
+    """Load a model with the fast text engine."""
+    return serve_folder(folder, version, engine=TextEngineName.ONNX)
+
+
 class FolderSource:
     """One model folder, as ``serve --model`` hosts it.
 
@@ -66,7 +71,7 @@ class FolderSource:
         load: replaced in tests.
     """
 
-    def __init__(self, folder: Path, load: Callable[[Path], ServedModel] = serve_folder) -> None:
+    def __init__(self, folder: Path, load: Callable[[Path], ServedModel] = load_fast) -> None:
         self._model = load(folder)
 
     def ready(self, name: str | None) -> ServedModel | None:

@@ -7,6 +7,7 @@ import { trendMark } from "./try.js";
 import { day, number, percent, word } from "./words.js";
 
 const SURGE = 0.5;
+const FEW = 12; // labels in the noise that are listed at once
 const FILTERS = {
   all: () => true,
   rising: (each) => each.trend === "rising" || (each.surge || 0) >= SURGE,
@@ -38,9 +39,9 @@ export async function trendsPage() {
   }
   choose("all");
   return [...head, h("div", { class: "stack" }, h("div", { class: "row apart" }, h("div", { class: "row", role: "group" }, buttons),
-    h("p", { class: "soft small" }, word("trends.asof", day(found.as_of), found.sites), ` · ${found.unit}`)), list,
+    h("p", { class: "soft small" }, [word("trends.asof", day(found.as_of)), found.sites !== null && word("trends.sites", found.sites), found.unit].filter(Boolean).join(" · "))), list,
   hidden.length ? h("section", { class: "card" }, h("h2", {}, word("unresolved")), h("p", { class: "soft" }, word("unresolved.lead")),
-    h("div", { class: "chips" }, hidden.map((each) => h("span", { class: "tag" }, each.label)))) : null)];
+    h("details", { open: hidden.length <= FEW }, h("summary", {}, word("unresolved.count", hidden.length)), h("div", { class: "chips" }, hidden.map((each) => h("span", { class: "tag" }, each.label))))) : null)];
 }
 
 function card(each) {
