@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from groundswell.shared.errors import InputError
+from groundswell.shared.text_engine_name import TextEngineName
+
+if TYPE_CHECKING:
+    from groundswell.server.gateway.federation import FederationView
+    from groundswell.server.gateway.service import QueryService
 
 app = typer.Typer()
 
@@ -38,6 +44,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    text_engine: Annotated[
+        TextEngineName, typer.Option(help="What encodes free text; int8 is fastest.")
+    ] = TextEngineName.ONNX,
     behind_proxy: Annotated[
         bool, typer.Option(help="A proxy before this gateway ends TLS.")
     ] = False,
@@ -54,23 +63,10 @@ def serve(
         raise InputError(
             "--tls-cert", str(tls_cert), "certificate and key go together", "name both"
         )
-    from groundswell.server.gateway.federation import CoordinatorRuns, FederationView, FinishedRun
     from groundswell.server.gateway.hosting import Binding, run
-    from groundswell.server.gateway.registry_source import RegistrySource, check_not_empty
-    from groundswell.server.gateway.service import QueryService
-    from groundswell.server.gateway.sources import FolderSource, ModelSource
-    from groundswell.server.registry import Registry
-    from groundswell.server.tokens import Tokens
-    from groundswell.server.trends import ModelTrends
 
-    binding = Binding(
-        host,
-        port,
-        _grpc(port, grpc_port),
-        grpc_required=grpc_port is not None,
-        certificate=tls_cert,
-        key=tls_key,
-    )
+    required = grpc_port is not None
+    binding = Binding(host, port, _grpc(port, grpc_port), required, tls_cert, tls_key)
     if model is not None:
         if not binding.loopback:
             raise InputError(
@@ -79,25 +75,56 @@ def serve(
                 "a model folder is served without tokens, so on loopback only",
                 "serve a registry with tokens and a certificate",
             )
-        view: FederationView = FinishedRun(model.resolve().parent)
-        source: ModelSource = FolderSource(model)
-        run(QueryService(source, ModelTrends(lambda: source.model(None))), view, binding)
-        return
-    if not binding.loopback and tls_cert is None and not behind_proxy:
-        raise InputError(
-            "--host",
-            host,
-            "tokens must not travel in clear",
-            "name --tls-cert and --tls-key, or say --behind-proxy",
-        )
-    opened = Registry.open(registry or "", files, key)
+        service, view = _of_folder(model, text_engine)
+    else:
+        if not binding.loopback and tls_cert is None and not behind_proxy:
+            raise InputError(
+                "--host",
+                host,
+                "tokens must not travel in clear",
+                "name --tls-cert and --tls-key, or say --behind-proxy",
+            )
+        service, view = _of_registry(registry or "", files, key, coordinator, text_engine)
+    run(service, view, binding)
+
+
+def _of_folder(model: Path, text_engine: TextEngineName) -> tuple[QueryService, FederationView]:
+    """One model, and the run beside it."""
+    from groundswell.server.gateway.federation import FinishedRun
+    from groundswell.server.gateway.service import QueryService
+    from groundswell.server.gateway.sources import FolderSource
+    from groundswell.server.trends import ModelTrends
+    from groundswell.shared.served import serve_folder
+
+    source = FolderSource(model, partial(serve_folder, engine=text_engine))
+    service = QueryService(source, ModelTrends(lambda: source.model(None)))
+    return service, FinishedRun(model.resolve().parent)
+
+
+def _of_registry(
+    registry: str,
+    files: str | None,
+    key: Path | None,
+    coordinator: Path | None,
+    text_engine: TextEngineName,
+) -> tuple[QueryService, FederationView]:
+    """All versions of a registry, guarded by its tokens."""
+    from groundswell.server.gateway.federation import CoordinatorRuns, FinishedRun
+    from groundswell.server.gateway.registry_source import RegistrySource, check_not_empty
+    from groundswell.server.gateway.service import QueryService
+    from groundswell.server.registry import Registry
+    from groundswell.server.tokens import Tokens
+    from groundswell.server.trends import ModelTrends
+    from groundswell.shared.served import serve_folder
+
+    opened = Registry.open(registry, files, key)
     check_not_empty(opened)
-    view = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry or ""))
-    source = RegistrySource(opened)
+    source = RegistrySource(opened, partial(serve_folder, engine=text_engine))
     # Nobody waits for the first load, and a model that can't be read is told now.
     source.model(None)
     trends = ModelTrends(lambda: source.model(None))
-    run(QueryService(source, trends, Tokens(opened.engine)), view, binding)
+    view = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry))
+    return QueryService(source, trends, Tokens(opened.engine)), view
 
 
 def _grpc(port: int, wanted: int | None) -> int | None:

@@ -30,12 +30,11 @@ from groundswell.shared.questions import (
     RecommendAnswer,
     RecommendRequest,
     Trend,
-    TypedAnswer,
-    TypedEvent,
     microseconds,
 )
 from groundswell.shared.recommend import ItemIndex, recommend_items
 from groundswell.shared.task import Task
+from groundswell.shared.typed import TypedAnswer, TypedEvent
 
 NEAR = 0.4  # cosine from which typed words are taken for a label
 

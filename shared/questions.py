@@ -28,7 +28,6 @@ MAX_TEXT = 1_000  # characters of one text, label or item key
 MAX_TOP = 1_000
 MAX_BATCH = 256
 MAX_FILTER = 1_000
-MAX_TYPED = 5_000  # characters of a typed history
 RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fades
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
@@ -164,13 +163,6 @@ class ExplainRequest(HistoryQuestion):
     method: Literal["shapley", "lime"] = "shapley"
 
 
-class TypedRequest(Question):
-    """A history as people type it: ``searched smartwatch; viewed fitness band 3 days ago``."""
-
-    text: str = Field(max_length=MAX_TYPED)
-    model: Version | None = None
-
-
 class TrendsRequest(Question):
     """How does demand move over the sites?"""
 
@@ -230,28 +222,6 @@ class BatchAnswer(Answer):
     """One answer a request, in the requests' order."""
 
     answers: tuple[PredictAnswer, ...]
-
-
-class TypedEvent(Answer):
-    """One event of a typed history, and the label that its words come nearest to.
-
-    Attributes:
-        label: null where no label is near.
-        similarity: cosine of the nearest label's text with the words.
-    """
-
-    time: datetime
-    action: str
-    text: str
-    label: str | None
-    similarity: float
-
-
-class TypedAnswer(Answer):
-    """What a typed history was understood as, in the order typed; ``now`` is the gateway's."""
-
-    now: datetime
-    events: tuple[TypedEvent, ...]
 
 
 class Recommendation(Answer):
@@ -384,78 +354,6 @@ class ModelsAnswer(Answer):
 
     default: str
     models: tuple[ModelVersion, ...]
-
-
-class Health(Answer):
-    """The gateway is up and its default model is loaded."""
-
-    status: Literal["ok"] = "ok"
-    model_version: str
-
-
-class Budget(Answer):
-    """What a site has spent on one tier, and its cap, both as epsilon at one delta."""
-
-    used: float
-    cap: float
-
-
-class SiteHealth(Answer):
-    """One site as the coordinator sees it.
-
-    Attributes:
-        state: ready, working, absent, refused, finished.
-        ledger_row: highest row of the site's ledger that the coordinator has seen signed.
-        rounds: secure sums in which the site survived.
-        refusals: codes of what the site declined, with counts.
-    """
-
-    name: str
-    state: str
-    ledger_row: int | None = None
-    rounds: int | None = None
-    refusals: dict[str, int] = {}
-    central: Budget | None = None
-    local: Budget | None = None
-
-
-class RoundPoint(Answer):
-    """One round of a learning curve."""
-
-    round: int
-    loss: float | None = None
-    ndcg: float | None = Field(default=None, alias="ndcg@10", serialization_alias="ndcg@10")
-    ndcg_se: float | None = None
-    central_epsilon: float | None = None
-    local_epsilon: float | None = None
-    bytes: int | None = None
-    seconds: float | None = None
-
-
-class Comparison(Answer):
-    """How good the model is beside a plain one, on data that it never saw."""
-
-    model: str
-    metric: str
-    value: float
-    sd: float | None = None
-
-
-class FederationAnswer(Answer):
-    """The health of the federation behind the model.
-
-    Attributes:
-        seeded: the noise can be reproduced: a rehearsal, not a release.
-    """
-
-    state: str
-    run: str | None = None
-    private: bool = False
-    seeded: bool = False
-    delta: float | None = None
-    sites: tuple[SiteHealth, ...] = ()
-    rounds: tuple[RoundPoint, ...] = ()
-    quality: tuple[Comparison, ...] = ()
 
 
 class StreamRequest(Question):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,12 @@ from groundswell.shared.questions import Privacy, Tier
 from groundswell.shared.recommend import ItemIndex
 from groundswell.shared.task import Task
 from groundswell.shared.text_engine import TextEngine, available
+from groundswell.shared.text_engine_name import TextEngineName
 
 WEAK_LOCAL_EPSILON = 10.0
 WEAK_LOCAL_NOTE = "alone, the local tier protects little; this rests on secure aggregation"
 LEAST_RATE = 1e-12
 VERSION_DIGITS = 12
-
-
-class TextEngineName(StrEnum):
-    """What encodes the free text of questions.
-
-    ``torch`` as training does; ``onnx`` the same numbers, several times faster; ``int8`` faster
-    still, a little less exactly.
-    """
-
-    TORCH = "torch"
-    ONNX = "onnx"
-    INT8 = "int8"
 
 
 class LoadedForecaster:

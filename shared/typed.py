@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
 from groundswell.shared.errors import InputError
-from groundswell.shared.questions import MAX_TYPED, Event
+from groundswell.shared.questions import Answer, Event, Question, Version
 
 MAX_CLAUSES = 50
+MAX_TYPED = 5_000  # characters
 _CLAUSE = re.compile(r"[;；\n。]+")
 _VERBS: tuple[tuple[str, str], ...] = (
     ("purchase", r"(?:re-?)?(?:bought|purchased|ordered)(?:\s+|$)|(?:购买|又买|买|下单)(?:了|过)?"),
@@ -41,6 +44,35 @@ _LEADING = re.compile(
     r"^(?:(今天|昨天|上周|上个?星期|上个?月)|((?:\d{1,4}|[一两三])\s*(?:小时|天|周|个星期|个月)"
     r"(?:之前|以前|前)))[,，]?\s*"
 )
+
+
+class TypedRequest(Question):
+    """A history as people type it: ``searched smartwatch; viewed fitness band 3 days ago``."""
+
+    text: str = Field(max_length=MAX_TYPED)
+    model: Version | None = None
+
+
+class TypedEvent(Answer):
+    """One event of a typed history, and the label that its words come nearest to.
+
+    Attributes:
+        label: null where no label is near.
+        similarity: cosine of the nearest label's text with the words.
+    """
+
+    time: datetime
+    action: str
+    text: str
+    label: str | None
+    similarity: float
+
+
+class TypedAnswer(Answer):
+    """What a typed history was understood as, in the order typed; ``now`` is the gateway's."""
+
+    now: datetime
+    events: tuple[TypedEvent, ...]
 
 
 @dataclass(frozen=True)

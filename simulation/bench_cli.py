@@ -53,6 +53,24 @@ def phase(
 
 
 @app.command()
+def query(
+    model: Annotated[Path, typer.Option(help="A model of the demo data.")] = Path(
+        "runs/demo/model"
+    ),
+    clients: Annotated[int, typer.Option(min=1, help="Clients at once.")] = 32,
+    seconds: Annotated[float, typer.Option(min=1, help="Load on each side.")] = 24.0,
+    json_file: JsonOption = None,
+) -> None:
+    """Requests a second, against plain transformers with FastAPI, and with batches and caches.
+
+    Example: groundswell bench query --model runs/demo/model
+    """
+    from groundswell.simulation.benchmarks import query as benchmark
+
+    report(benchmark.run(model, clients, seconds), json_file)
+
+
+@app.command()
 def ingest(
     rows: Annotated[int, typer.Option(min=1000, help="Events.")] = 10_000_000,
     pandas: Annotated[bool, typer.Option(help="Also run pandas.")] = True,

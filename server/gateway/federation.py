@@ -10,17 +10,17 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from groundswell.server.checkpointing import RoundRecord
-from groundswell.server.run_folder import RunFolder
-from groundswell.server.spending import Spent, Tiers, epsilons
-from groundswell.shared.errors import ModelError
-from groundswell.shared.plan import GRADIENT, Phase, Plan
-from groundswell.shared.questions import (
+from groundswell.server.gateway.health import (
     Budget,
     Comparison,
     FederationAnswer,
     RoundPoint,
     SiteHealth,
 )
+from groundswell.server.run_folder import RunFolder
+from groundswell.server.spending import Spent, Tiers, epsilons
+from groundswell.shared.errors import ModelError
+from groundswell.shared.plan import GRADIENT, Phase, Plan
 
 _SHOWN = ("federated_private", "backoff", "personal_frequency", "popularity")
 _METRIC = "ndcg@10"

@@ -26,6 +26,7 @@ from groundswell.server.gateway.faults import (
     wrong_input,
 )
 from groundswell.server.gateway.federation import FederationView, NoFederation
+from groundswell.server.gateway.health import FederationAnswer, Health
 from groundswell.server.gateway.service import QueryService
 from groundswell.server.tokens import Scope
 from groundswell.shared.errors import GroundswellError, InputError, Refusal
@@ -35,8 +36,6 @@ from groundswell.shared.questions import (
     ExplainAnswer,
     ExplainRequest,
     Fault,
-    FederationAnswer,
-    Health,
     ModelsAnswer,
     PredictAnswer,
     PredictRequest,
@@ -45,10 +44,9 @@ from groundswell.shared.questions import (
     StreamRequest,
     TrendsAnswer,
     TrendsRequest,
-    TypedAnswer,
-    TypedRequest,
     Version,
 )
+from groundswell.shared.typed import TypedAnswer, TypedRequest
 
 Q = TypeVar("Q", bound=BaseModel)
 _REQUESTS: tuple[type[BaseModel], ...] = (
@@ -57,7 +55,6 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     StreamRequest,
     RecommendRequest,
     ExplainRequest,
-    TypedRequest,
 )
 _HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},

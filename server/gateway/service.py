@@ -37,13 +37,11 @@ from groundswell.shared.questions import (
     StreamRequest,
     TrendsAnswer,
     TrendsRequest,
-    TypedAnswer,
-    TypedRequest,
     microseconds,
     moment,
     utc_now,
 )
-from groundswell.shared.typed import typed_history
+from groundswell.shared.typed import TypedAnswer, TypedRequest, typed_history
 
 A = TypeVar("A")
 MOST_SLOW = 16  # explanations and recommendations that may wait

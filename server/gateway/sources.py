@@ -10,7 +10,8 @@ from groundswell.shared.answering import ServedModel
 from groundswell.shared.errors import Refusal
 from groundswell.shared.local_answers import version_of
 from groundswell.shared.questions import ModelsAnswer, TrendsAnswer, TrendsRequest
-from groundswell.shared.served import TextEngineName, serve_folder
+from groundswell.shared.served import serve_folder
+from groundswell.shared.text_engine_name import TextEngineName
 
 
 class ModelSource(Protocol):
