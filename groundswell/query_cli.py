@@ -16,8 +16,7 @@ from rich.table import Table
 
 from groundswell.query_client import Client
 from groundswell.shared.errors import InputError
-from groundswell.shared.questions import Answer, Privacy, utc_now
-from groundswell.shared.typed import typed_history
+from groundswell.shared.questions import Answer, Privacy
 
 app = typer.Typer(no_args_is_help=True, help="Ask a gateway. Example: query predict --typed '...'")
 _DEFAULT_URL = "http://127.0.0.1:8080"
@@ -65,7 +64,8 @@ def predict(
     Example: groundswell query predict --typed "bought coffee; viewed kettle" --top 5
     """
     with _client(url, token_file) as client:
-        answer = client.predict(_events(events, typed), at=at, window=window, top=top, model=model)
+        found, now = _events(client, events, typed)
+        answer = client.predict(found, at=at or now, window=window, top=top, model=model)
     if _written(answer, json_file):
         return
     table = Table("interest", "probability", "lift", "trend", title=_title(answer.basis))
@@ -93,7 +93,8 @@ def recommend(
     """
     filters = {"labels": label or [], "only_new": only_new, "only_rising": only_rising}
     with _client(url, token_file) as client:
-        answer = client.recommend(_events(events, typed), at=at, top=top, **filters)
+        found, now = _events(client, events, typed)
+        answer = client.recommend(found, at=at or now, top=top, **filters)
     if _written(answer, json_file):
         return
     table = Table("item", "of", "score", "why", title=_title(answer.basis))
@@ -118,7 +119,8 @@ def explain(
     Example: groundswell query explain --typed "bought coffee; bought coffee 8 days ago"
     """
     with _client(url, token_file) as client:
-        answer = client.explain(_events(events, typed), at=at, label=label, method=method.value)
+        found, now = _events(client, events, typed)
+        answer = client.explain(found, at=at or now, label=label, method=method.value)
     if _written(answer, json_file):
         return
     title = f"{answer.label}: {answer.probability:.3f}, without any history {answer.baseline:.3f}"
@@ -198,11 +200,16 @@ def _client(url: str, token_file: Path | None) -> Client:
     return Client(url, token)
 
 
-def _events(path: Path | None, typed: str | None) -> list[dict[str, Any]]:
+def _events(
+    client: Client, path: Path | None, typed: str | None
+) -> tuple[list[dict[str, Any]], datetime | None]:
+    """The events, and the time that typed ones were read at."""
     if typed is not None:
-        return [event.model_dump() for event in typed_history(typed, utc_now())]
+        understood = client.understand(typed)
+        typed_events = [each.model_dump(exclude={"similarity"}) for each in understood.events]
+        return typed_events, understood.now
     if path is None:
-        return []
+        return [], None
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
         found = json.loads(text)
@@ -213,7 +220,7 @@ def _events(path: Path | None, typed: str | None) -> list[dict[str, Any]]:
     events = found.get("events") if isinstance(found, dict) else found
     if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
         raise InputError("--events", str(path), "holds no list of events", "give a list of events")
-    return events
+    return events, None
 
 
 def _written(answer: Answer, path: Path | None) -> bool:

@@ -37,6 +37,7 @@ from groundswell.shared.questions import (
     TrendsAnswer,
     TrendsRequest,
 )
+from groundswell.shared.typed import TypedAnswer, TypedRequest
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -49,6 +50,7 @@ _PATHS: dict[type[Question], str] = {
     StreamRequest: "/v1/stream",
     RecommendRequest: "/v1/recommend",
     ExplainRequest: "/v1/explain",
+    TypedRequest: "/v1/typed",
 }
 _SHOWN_SCHEMES = ("http://", "https://")
 
@@ -151,6 +153,10 @@ class Client:
         question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top)
         return self._transport.ask(question, TrendsAnswer)
 
+    def understand(self, text: str) -> TypedAnswer:
+        """The events that a history typed in words means, with the labels that it comes near to."""
+        return self._transport.ask(_checked(TypedRequest, text=text), TypedAnswer)
+
     def models(self) -> ModelsAnswer:
         """All versions that can be asked."""
         return self._transport.ask(ModelsRequest(), ModelsAnswer)
@@ -241,6 +247,10 @@ class AsyncClient:
         """See ``Client.trends``."""
         question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top)
         return await self._ask(question, TrendsAnswer)
+
+    async def understand(self, text: str) -> TypedAnswer:
+        """See ``Client.understand``."""
+        return await self._ask(_checked(TypedRequest, text=text), TypedAnswer)
 
     async def models(self) -> ModelsAnswer:
         """See ``Client.models``."""

@@ -31,6 +31,7 @@ from groundswell.shared.questions import (
     utc_now,
 )
 from groundswell.shared.served import serve_folder
+from groundswell.shared.typed import TypedAnswer, TypedRequest, typed_history
 
 A = TypeVar("A", bound=Answer)
 
@@ -50,6 +51,7 @@ class LocalAnswers:
             RecommendRequest: self._recommend,
             ExplainRequest: self._explain,
             ModelsRequest: self._models,
+            TypedRequest: self._understand,
         }
 
     def ask(self, question: Question, answer: type[A]) -> A:
@@ -86,6 +88,10 @@ class LocalAnswers:
 
     def _explain(self, question: ExplainRequest) -> ExplainAnswer:
         return explain_question(self._model, question, self._at(question))
+
+    def _understand(self, question: TypedRequest) -> TypedAnswer:
+        now = utc_now()
+        return answering.understand(self._model, typed_history(question.text, now), now)
 
     def _models(self, question: ModelsRequest) -> ModelsAnswer:
         listed = version_of(self._model, ("latest", "champion"))
