@@ -63,12 +63,14 @@ class SiteData:
         catalogue: the public catalogue of the site.
         backbone: the allow-listed language model.
         encoded: the catalogue's texts through it, as for the plan's number of layers.
+        encoded_texts: the same of the users' further texts; None: encoded when a plan comes.
     """
 
     prepared: PreparedSite = field(repr=False)
     catalogue: Catalogue = field(repr=False)
     backbone: Backbone = field(repr=False)
     encoded: Encoded | None = field(default=None, repr=False)
+    encoded_texts: Encoded | None = field(default=None, repr=False)
 
 
 class Workplace:
@@ -92,14 +94,11 @@ class Workplace:
             self.spec = ModelSpec.from_dict(plan.model)
         except (ValueError, InputError) as error:
             raise Refusal("plan-mismatch", f"task or model can't be read: {error}") from error
-        self.inputs = Inputs(
-            self.spec,
-            self.task,
-            data.catalogue,
-            data.backbone,
-            encoded=data.encoded,
-            texts=data.prepared.texts,
-        )
+        inputs = Inputs(self.spec, self.task, data.catalogue, data.backbone, encoded=data.encoded)
+        if data.encoded_texts is None:
+            self.inputs = inputs.with_texts(data.prepared.texts)
+        else:
+            self.inputs = inputs.with_encoded(data.encoded_texts)
         self.model = InterestModel(self.spec, data.backbone, self.inputs.space)
         initialise(self.model, plan.hash())
         self.weights = weights_of(self.model)

@@ -128,10 +128,14 @@ class Ledger:
         """The highest attempt ever reserved here; an attempt up to it is never answered again."""
         return self._state.highest_seq
 
-    def used(self) -> dict[str, int]:
-        """Events of each kind in the window that is open now."""
+    def used(self, *, apart_from: str = "") -> dict[str, int]:
+        """Events of each kind in the window that is open now.
+
+        Args:
+            apart_from: a run whose own events don't count: its plan was accepted with all of them.
+        """
         window = self._state.open_window(self._now())
-        return dict(self._state.used_by_kind(window)) if window else {}
+        return dict(self._state.used_by_kind(window, apart_from=apart_from)) if window else {}
 
     def spend(self, *, lifetime: bool = False) -> Spend:
         """What the current window has spent, or all windows together; from the rows, each time."""

@@ -33,6 +33,8 @@ class LedgerState:
         self.closed: dict[int, Closed] = {}
         self.highest_seq = 0
         self.time = 0
+        # Events of that window since the last restore, by run and position in the menu.
+        self._of_run: Counter[tuple[str, int]] = Counter()
         self._attempts: Counter[tuple[str, str, int | None]] = Counter()
         self._plans: dict[str, str] = {}
 
@@ -42,8 +44,10 @@ class LedgerState:
         self.time = max(self.time, row.time)
         if isinstance(row, Window):
             self.window, self.used = row, Counter()
+            self._of_run = Counter()
         elif isinstance(row, Reserved):
             self.used[row.entry] += 1
+            self._of_run[row.run, row.entry] += 1
             self.reserved[row.seq] = row
             self._attempts[row.run, row.kind, None] += 1
             self._attempts[row.run, row.kind, row.round] += 1
@@ -56,6 +60,7 @@ class LedgerState:
         elif isinstance(row, Restored):
             self.highest_seq = max(self.highest_seq, row.highest_seq)
             menu = self.window.menu if self.window else ()
+            self._of_run = Counter()
             self.used = Counter({position: entry.count for position, entry in enumerate(menu)})
 
     def open_window(self, now: int) -> Window | None:
@@ -63,11 +68,15 @@ class LedgerState:
         window = self.window
         return window if window is not None and now < window.end else None
 
-    def used_by_kind(self, window: Window) -> Counter[str]:
-        """Events of each kind in the window, charges for lost rows included."""
+    def used_by_kind(self, window: Window, *, apart_from: str = "") -> Counter[str]:
+        """Events of each kind in the window, charges for lost rows included.
+
+        Args:
+            apart_from: a run whose known events are left out.
+        """
         found: Counter[str] = Counter()
         for position, count in self.used.items():
-            found[window.menu[position].kind] += count
+            found[window.menu[position].kind] += count - self._of_run[apart_from, position]
         return found
 
     def check_attempt(self, plan: Plan, release: PlannedRelease, admission: Admission) -> None:

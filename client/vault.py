@@ -75,6 +75,10 @@ class Pace(Protocol):
         """Return ``seconds`` after ``started`` (``time.monotonic``), not before."""
         ...
 
+    def failed(self, error: Exception) -> None:
+        """Computing on users' events failed; return, so that noise alone goes out, or raise."""
+        ...
+
 
 class FixedPace:
     """A deployed site's pace: all slots are computed, and the reply goes out at the slot time."""
@@ -84,6 +88,10 @@ class FixedPace:
 
     def wait(self, started: float, seconds: float) -> None:
         time.sleep(max(0.0, started + seconds - time.monotonic()))
+
+    def failed(self, error: Exception) -> None:
+        """Into the site's own log, for the operator alone."""
+        log.error("computing failed: this release is noise alone", exc_info=error)
 
 
 @dataclass(frozen=True)
@@ -184,9 +192,11 @@ class Vault:
 
     def _join(self, request: wire.JoinRequest, now: int) -> bytes:
         """Decide on a plan as a whole; a plan that was accepted before is answered alike."""
+        started = time.monotonic()
         plan = _read_plan(self._identity.trust.plan(request))
         if self._joined is None or self._joined.plan.hash() != plan.hash():
-            self._policy.accept_plan(plan, self._ledger.used())
+            # After a restart in mid-run, what the run has made already stands in its plan.
+            self._policy.accept_plan(plan, self._ledger.used(apart_from=plan.run))
             workplace = Workplace(self._data, plan)
             masking = SiteMasking(
                 self._identity.key,
@@ -199,6 +209,8 @@ class Vault:
             )
             self._joined = _Joined(plan, masking, workplace)
             log.info("%s accepted plan %s", self.name, plan.hash().hex()[:16])
+            # Making the workplace ready takes the longer, the more texts the users typed.
+            self._pace.wait(started, plan.seconds_per_slot)
         return self._joined.masking.joined(self._ledger.head())
 
     def _contribute(self, joined: _Joined, request: wire.ContributeRequest, now: int) -> bytes:
@@ -238,8 +250,22 @@ class Vault:
         if slots is not None:
             sampled = within_slots(sampled, slots)
         rows: Int64 = np.flatnonzero(sampled)
-        total = job.integer_sum(rows, drawn.words(4).tobytes(), slots)
+        total = self._users_sum(release, job, rows, drawn.words(4).tobytes(), slots)
         return total + gaussian_noise(release.dimension, release.standard_deviation, noise)
+
+    def _users_sum(
+        self, release: PlannedRelease, job: Job, rows: Int64, secret: bytes, slots: int | None
+    ) -> NDArray[np.int64]:
+        """int64 ``[d]``: the sum over the sampled users, or zeros where computing it fails.
+
+        Whether it fails may depend on one user's events. A code for it, or no answer, would tell of
+        that user what no noise covers; the noise alone tells nothing.
+        """
+        try:
+            return job.integer_sum(rows, secret, slots)
+        except Exception as error:  # house: whatever it is, it must not show outside
+            self._pace.failed(error)
+            return np.zeros(release.dimension, dtype=np.int64)
 
     def _status(self, request: wire.StatusRequest) -> bytes:
         """Coarse state of this site: it depends on no user."""

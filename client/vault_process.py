@@ -28,6 +28,7 @@ from groundswell.client.vault_server import serve_relay
 from groundswell.client.vault_telemetry import VaultTelemetry
 from groundswell.shared import armour
 from groundswell.shared.backbone import DEFAULT, Backbone, encode_catalogue, load_backbone
+from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.logs import configure_logging
@@ -67,9 +68,10 @@ class DeployedVault(Vault):
         """As ``Vault.handle``."""
         started = time.monotonic()
         reply = super().handle(data)
-        request, answer = wire.VaultRequest.FromString(data), wire.VaultReply.FromString(reply)
-        kind = request.WhichOneof("request") or "unknown"
+        answer = parse(wire.VaultReply, reply)
         code = answer.refused.code if answer.WhichOneof("reply") == "refused" else ""
+        request = wire.VaultRequest() if code == "malformed" else parse(wire.VaultRequest, data)
+        kind = request.WhichOneof("request") or "unknown"
         if kind == "join" and code != "bad-plan-signature":
             self._keep_plan(request.join.plan, code)
         seconds = time.monotonic() - started
@@ -105,11 +107,17 @@ def open_vault(site: Site, clock: Callable[[], float] = time.time) -> tuple[Depl
     key = SigningKey.read(site.keys / enrolment.KEY_FILE)
     certificate = armour.read_signed(site.keys / enrolment.CERTIFICATE_FILE, armour.CERTIFICATE)
     catalogue, backbone = site.catalogue(), site_backbone(site)
-    # Texts are encoded once, before the first plan comes: a plan is answered at once then.
-    encoded = encode_catalogue(
-        backbone, catalogue, ModelSpec.from_dict(site.proposal().model).layers
+    # Texts are encoded once, before the first plan comes: how long it takes depends on what users
+    # typed, and the time of an answer may not.
+    layers = ModelSpec.from_dict(site.proposal().model).layers
+    prepared = site.store().load()
+    data = SiteData(
+        prepared,
+        catalogue,
+        backbone,
+        encode_catalogue(backbone, catalogue, layers),
+        backbone.encode(prepared.texts, layers),
     )
-    data = SiteData(site.store().load(), catalogue, backbone, encoded)
     ledger = Ledger.open(site.ledger_file, key, site.policy(), clock=clock)
     identity = Identity(key, certificate, site.trust)
     return DeployedVault(site, identity, ledger, data, clock), ledger

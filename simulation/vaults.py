@@ -53,6 +53,10 @@ class NoPace:
     def wait(self, started: float, seconds: float) -> None:
         """Not at all."""
 
+    def failed(self, error: Exception) -> None:
+        """Raise it: a fault in a rehearsal should be seen."""
+        raise error
+
 
 @dataclass(frozen=True)
 class VaultRecipe:
