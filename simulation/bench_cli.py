@@ -85,6 +85,36 @@ def ingest(
     report(benchmark.run(rows, with_pandas=pandas), json_file)
 
 
+@app.command()
+def train(
+    users: Annotated[int, typer.Option(min=8, help="Users of one step.")] = 128,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed steps of each side.")] = 7,
+    steps: Annotated[int, typer.Option(min=0, help="Steps behind each NDCG; 0: none.")] = 30,
+    json_file: JsonOption = None,
+) -> None:
+    """Users a second of one private step, against stock PEFT LoRA under Opacus.
+
+    Example: groundswell bench train --users 128
+    """
+    from groundswell.simulation.benchmarks import train as benchmark
+
+    report(benchmark.run(users, repeats, steps), json_file)
+
+
+@app.command()
+def demand(
+    sites: Annotated[int, typer.Option(min=2, help="Sites of the demo data.")] = 8,
+    json_file: JsonOption = None,
+) -> None:
+    """Weekly demand by site and category, against what a planner would use.
+
+    Example: groundswell bench demand
+    """
+    from groundswell.simulation.benchmarks import demand as benchmark
+
+    report(benchmark.run(sites), json_file)
+
+
 def report(found: dict[str, Any], json_file: str | None) -> None:
     """Print a benchmark's figures; exit code 1 where both sides did not give the same result."""
     text = json.dumps(found, indent=1) + "\n"
