@@ -29,10 +29,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Linters, quick tests, and a short federation on the real data.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow and not end_to_end"
+	$(BIN)/pytest -m "end_to_end and not slow" tests/end_to_end/test_simulation.py
 
-# A short federation on the real data; real processes: a federation on loopback, kills and mishaps, a hostile bundle (as root).
+# Real processes: a federation on loopback, kills and mishaps, a hostile bundle (as root).
 test-federation: install
 	$(BIN)/pytest -m "end_to_end and not slow" tests/end_to_end tests/faults tests/attacks
 

@@ -92,19 +92,6 @@ class Workshop:
         return ModelState({**weights, **head}, dict(start.statistics))
 
 
-def spec_of(config: Config) -> ModelSpec:
-    """The model that a configuration describes."""
-    model = config.model
-    return ModelSpec(
-        backbone=model.backbone,
-        layers=model.layers,
-        rank=model.rank,
-        habit=model.habit,
-        statistics=bool(model.statistics),
-        bert=model.bert,
-    )
-
-
 def federation_of(coordinator: Coordinator) -> Federation:
     """What is public about the sites: the admitted ones, or those expected until there are any."""
     members = coordinator.members()
@@ -126,7 +113,7 @@ def new_plan(coordinator: Coordinator, workshop: Workshop) -> Plan:
     """
     config, settings = workshop.config, coordinator.settings
     task = task_from(config)
-    spec = spec_of(config)
+    spec = ModelSpec.of(config.model)
     initial = ModelState(weights_of(workshop.model(spec)), {})
     federation = federation_of(coordinator)
     first = _day("data_from", settings.data_from)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,12 +50,14 @@ class Encoded:
     """Texts as the backbone sees them.
 
     Attributes:
+        texts: the ``n`` texts.
         prefix: float32 ``[n, D]``, pooled input of the top layers: what event tokens are made of.
         unit: float32 ``[n, D]``, pooled output, rows of unit length: what labels are compared by.
     """
 
-    prefix: Float32
-    unit: Float32
+    texts: tuple[str, ...] = field(repr=False)
+    prefix: Float32 = field(repr=False)
+    unit: Float32 = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.prefix)
@@ -63,7 +65,9 @@ class Encoded:
     def extended(self, other: Encoded) -> Encoded:
         """These texts followed by the others."""
         return Encoded(
-            np.concatenate([self.prefix, other.prefix]), np.concatenate([self.unit, other.unit])
+            self.texts + other.texts,
+            np.concatenate([self.prefix, other.prefix]),
+            np.concatenate([self.unit, other.unit]),
         )
 
 
@@ -93,6 +97,11 @@ class Backbone:
         return int(self.model.config.hidden_size)
 
     @property
+    def longest(self) -> int:
+        """Word pieces of the longest text that it can read."""
+        return int(self.model.config.max_position_embeddings)
+
+    @property
     def model_type(self) -> str:
         """Hugging Face's name of the architecture."""
         return str(self.model.config.model_type)
@@ -118,7 +127,7 @@ class Backbone:
         """
         if not texts:
             empty = np.zeros((0, self.hidden), dtype=np.float32)
-            return Encoded(empty, empty)
+            return Encoded((), empty, empty)
         unique, blocks = [], []
         for length, same in sorted(self._by_length(sorted(set(texts))).items()):
             unique += same
@@ -130,7 +139,7 @@ class Backbone:
         order = np.array([position[text] for text in texts])
         prefix = np.concatenate([block.prefix for block in blocks])[order]
         unit = np.concatenate([block.unit for block in blocks])[order]
-        return Encoded(prefix, unit)
+        return Encoded(tuple(texts), prefix, unit)
 
     def _by_length(self, texts: Sequence[str]) -> dict[int, list[str]]:
         """Texts by their number of word pieces, rounded up to a multiple of ``LENGTH_STEP``."""
@@ -146,13 +155,21 @@ class Backbone:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Input of the top layers, by word piece: ``[n, T, D]``, and bool ``[n, T]``, what is text.
 
+        A text's numbers depend on that text alone, to the bit, as in ``encode``.
+
         Args:
-            length: most word pieces of a text.
+            length: T, the word pieces of a text; a longer one is cut.
         """
-        inputs = self._tokenised(texts, length)
-        with torch.no_grad():
-            states = self.model(**inputs, output_hidden_states=True).hidden_states
-        return states[len(self.layers()) - top], inputs["attention_mask"].bool()
+        states, seen = [], []
+        for start in range(0, len(texts), BATCH):
+            block = list(texts[start : start + BATCH])
+            filling = block[:1] * max(0, LEAST_BATCH - len(block))
+            inputs = self._tokenised([*block, *filling], length, filled=True)
+            with torch.no_grad():
+                found = self.model(**inputs, output_hidden_states=True).hidden_states
+            states.append(found[len(self.layers()) - top][: len(block)].float())
+            seen.append(inputs["attention_mask"].bool()[: len(block)])
+        return torch.cat(states), torch.cat(seen)
 
     def _tokenised(
         self, texts: Sequence[str], length: int, *, filled: bool = False
@@ -176,7 +193,8 @@ class Backbone:
         prefix = self._pooled(states[len(self.layers()) - top], mask)
         final = self._pooled(states[-1], mask)
         unit = final / final.norm(dim=1, keepdim=True).clamp_min(1e-9)
-        return Encoded(prefix.numpy()[: len(texts)], unit.numpy()[: len(texts)])
+        count = len(texts)
+        return Encoded(tuple(texts), prefix.numpy()[:count], unit.numpy()[:count])
 
     def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """``[n, D]``: mean over the text, or for a decoder the state at its last position."""
@@ -241,7 +259,7 @@ def encode_catalogue(
     file = cache / f"{backbone.hash[:16]}-{catalogue.hash[:16]}-{top}.safetensors"
     if file.exists():
         stored = load_file(file)
-        return Encoded(stored["prefix"], stored["unit"])
+        return Encoded(catalogue.texts, stored["prefix"], stored["unit"])
     encoded = backbone.encode(catalogue.texts, top)
     cache.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.partial")

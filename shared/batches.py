@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue
@@ -17,6 +16,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.features import Family, LabelSpace, facts, relative_popularity, scores
 from groundswell.shared.habits import RECENT_BASKETS, habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Histories, Int64
+from groundswell.shared.prompts import prompt_tokens, prompts
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.statistics import Statistics
 from groundswell.shared.task import Task
@@ -37,7 +37,8 @@ class Batch:
     Attributes:
         scores: ``[R, V, L, K]``, non-negative.
         facts: ``[R, V, G]``.
-        tokens: event tokens, oldest first, shared by the views: ``[R, T, D]``, or by their places.
+        tokens: event tokens, oldest first, or the word pieces of a prompt, shared by the views:
+            ``[R, T, D]``, or by their places.
         mask: bool ``[R, T]``.
         weight: ``[R, T]``, weight of each token in the summary.
         log_popularity: ``[L]``.
@@ -160,7 +161,8 @@ class Inputs:
         labels = len(self.catalogue)
         if len(self.tables.events) == labels:
             return self.tables
-        events = Encoded(self.tables.events.prefix[:labels], self.tables.events.unit[:labels])
+        known = self.tables.events
+        events = Encoded(known.texts[:labels], known.prefix[:labels], known.unit[:labels])
         return replace(self.tables, events=events, begins=None)
 
     def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:
@@ -180,8 +182,8 @@ class Inputs:
             scores=torch.from_numpy(np.stack(values, axis=1)),
             facts=torch.from_numpy(np.stack([facts(s) for s in seen], axis=1)),
             tokens=tokens,
-            mask=torch.from_numpy(mask),
-            weight=torch.from_numpy(weight),
+            mask=mask,
+            weight=weight,
             log_popularity=self._log_popularity,
             unrecent=torch.from_numpy(np.stack([~s.recent(RECENT_DAYS) for s in seen], axis=1)),
         )
@@ -192,17 +194,18 @@ class Inputs:
         popularity = relative_popularity(known, len(self.catalogue.labels))
         return torch.from_numpy(np.log(popularity))
 
-    def _tokens(
-        self, recent: Histories, at: Int64
-    ) -> tuple[EventTokens, NDArray[np.bool_], Float32]:
-        """Each row's strongest texts: tokens, bool ``[R, T]``, weights ``[R, T]``.
+    def _tokens(self, recent: Histories, at: Int64) -> tuple[Tensor | EventTokens, Tensor, Tensor]:
+        """What the interest state reads: tokens, bool ``[R, T]``, weights ``[R, T]``.
 
-        An event's strength is its action's weight, halved every ``TOKEN_HALF_LIFE`` days; equal
-        texts add up and take action and gap of the newest. Tokens stand in order of time.
+        These are each row's strongest texts, in order of time, or the word pieces of one text that
+        names them. An event's strength is its action's weight, halved every ``TOKEN_HALF_LIFE``
+        days; equal texts add up and take action and gap of the newest.
         """
         length = self.spec.tokens
         chosen = _strongest_tokens(recent, at, length, len(self.tables.events))
         row, slot, event, strength = chosen
+        if self.spec.prompt:
+            return self._prompt_tokens(recent, row, event)
         text = np.zeros((len(recent), length), dtype=np.int64)
         context = np.zeros((len(recent), length), dtype=np.int64)
         mask = np.zeros((len(recent), length), dtype=bool)
@@ -214,7 +217,17 @@ class Inputs:
         mask[row, slot] = True
         weight[row, slot] = strength
         tokens = EventTokens(self.tables.tokens, torch.from_numpy(text), torch.from_numpy(context))
-        return tokens, mask, weight
+        return tokens, torch.from_numpy(mask), torch.from_numpy(weight)
+
+    def _prompt_tokens(
+        self, recent: Histories, row: Int64, event: Int64
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        action = np.clip(recent.action[event], 0, len(self.task.action_names))
+        words = (*self.catalogue.labels, *self.tables.events.texts[len(self.catalogue) :])
+        named = zip(row.tolist(), action.tolist(), recent.token[event].tolist(), strict=True)
+        texts = prompts(self.spec.prompt, len(recent), named, self.task.action_names, words)
+        tokens, mask = prompt_tokens(self.backbone, texts, self.spec.layers)
+        return tokens, mask, mask.to(tokens.dtype)
 
 
 def _strongest_tokens(

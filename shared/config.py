@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from groundswell.shared.durations import Duration
 
@@ -208,6 +208,19 @@ class Model(Section):
         default=1, ge=1, description="top layers of the backbone that carry an adapter"
     )
     rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
+    input: Literal["events", "prompt"] = Field(
+        default="events",
+        description="how the interest state reads a history: event by event from cached texts, or "
+        "as one text (far slower)",
+    )
+    language: str = Field(default="en", description="which of `prompts` is used")
+    prompts: dict[str, str] = Field(
+        default_factory=lambda: {
+            "en": "Lately, newest first, this shopper did: {events}",
+            "zh": "这位顾客最近的行为，由近到远：{events}",
+        },
+        description='for `input = "prompt"`: the text around a history\'s events, by language',
+    )
     max_events: int = Field(
         default=16, ge=1, description="strongest recent events that the interest state reads"
     )
@@ -219,6 +232,15 @@ class Model(Section):
         description="statistics over users: popularity, h5, pairs, demand (weekly counts for "
         "trends); empty: none",
     )
+
+    @model_validator(mode="after")
+    def _a_prompt_with_events(self) -> Model:
+        for language, text in self.prompts.items():
+            if text.count("{events}") != 1:
+                raise ValueError(f"prompts.{language} must hold {{events}} once")
+        if self.language not in self.prompts:
+            raise ValueError(f"prompts has no {self.language!r}; write one, or change language")
+        return self
 
 
 class Privacy(Section):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from groundswell.shared.backbone import DEFAULT
+from groundswell.shared.config import Model
 from groundswell.shared.errors import InputError
 from groundswell.shared.features import SCORES, Family
 
@@ -20,7 +21,9 @@ class ModelSpec:
         backbone: public name of the language model.
         layers: top layers that the interest state runs through.
         rank: LoRA rank r; alpha: LoRA's scale is alpha / r.
-        tokens: most event tokens of a history.
+        tokens: most events of a history that the interest state reads.
+        prompt: template of a text that names these events (``prompts.py``), of which the state then
+            reads the word pieces; empty: event tokens.
         sharpness: factor of the cosine between state and label in the text score.
         habit, statistics, bert: parts that may be switched off (ablations).
     """
@@ -30,6 +33,7 @@ class ModelSpec:
     rank: int = 8
     alpha: int = 8
     tokens: int = 16
+    prompt: str = ""
     sharpness: float = 3.0
     habit: bool = True
     statistics: bool = True
@@ -44,6 +48,20 @@ class ModelSpec:
             Family.BERT: self.bert,
         }
         return frozenset(family for family, switched in on.items() if switched)
+
+    @classmethod
+    def of(cls, section: Model) -> ModelSpec:
+        """The model that a configuration's ``[model]`` describes."""
+        return cls(
+            backbone=section.backbone,
+            layers=section.layers,
+            rank=section.rank,
+            tokens=section.max_events,
+            prompt=section.prompts[section.language] if section.input == "prompt" else "",
+            habit=section.habit,
+            statistics=bool(section.statistics),
+            bert=section.bert,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for plan and manifest."""

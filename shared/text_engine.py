@@ -79,7 +79,7 @@ class TextEngine:
                 prefix[rows], units[rows] = self._both.run(None, feed)
             else:
                 (prefix[rows],) = self._prefix.run(None, feed)
-        return Encoded(prefix, units)
+        return Encoded(tuple(texts), prefix, units)
 
 
 class _Pooled(nn.Module):

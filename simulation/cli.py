@@ -74,10 +74,6 @@ def simulate(
 
     Example: groundswell simulate --out runs/demo
     """
-    from groundswell.simulation import console
-    from groundswell.simulation.federation import Options, StoppedError
-    from groundswell.simulation.federation import simulate as run
-
     for name, value, allowed in (
         ("--compare", compare, ("default", "all")),
         ("--engine", engine, ("inprocess", "ray")),
@@ -85,6 +81,12 @@ def simulate(
         if value not in allowed:
             raise InputError(name, value, f"must be one of {', '.join(allowed)}", "choose one")
     loaded = overridden(config, sites, rounds, seed)
+
+    # Torch and its kin take seconds to load, which nobody should wait for to hear of a wrong key.
+    from groundswell.simulation import console
+    from groundswell.simulation.federation import Options, StoppedError
+    from groundswell.simulation.federation import simulate as run
+
     options = Options(
         out=out,
         seeds=seeds,

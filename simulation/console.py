@@ -27,8 +27,8 @@ from groundswell.shared.errors import AttemptVoid
 from groundswell.shared.plan import GRADIENT, Plan
 from groundswell.shared.results import Privacy, Results
 from groundswell.shared.sizing import SizedPlan
+from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.federation import Options, load_dataset
-from groundswell.simulation.models import specification
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import NOT_PRIVATE, REHEARSAL
 from groundswell.simulation.setting import Setting
@@ -145,7 +145,7 @@ def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
     """The plan and the price of each kind of release."""
     dataset = load_dataset(loaded)
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
-    plan = setting.plan(loaded.config, specification(loaded.config))
+    plan = setting.plan(loaded.config, ModelSpec.of(loaded.config.model))
     sized = setting.sized(loaded.config)
     print_plan(plan, sized)
     for release in plan.releases:

@@ -14,11 +14,12 @@ from groundswell.shared.accounting import central_multiplier, reported_epsilon
 from groundswell.shared.config_file import LoadedConfig
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import Plan
+from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.evaluate import SLICES, evaluate
 from groundswell.simulation.federated import run_in_process
 from groundswell.simulation.federation import load_dataset, run_id
 from groundswell.simulation.folds import average, rolling_origin
-from groundswell.simulation.models import PRIVATE, specification
+from groundswell.simulation.models import PRIVATE
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.setting import Setting
 
@@ -69,7 +70,9 @@ def cross_validate(
             update={"train": config.train.model_copy(update={"evaluations": 0})}
         )
         name = f"{PRIVATE}-fold-{fold.number}"
-        plan = setting.plan(unevaluated, specification(config), run=run_id(config.train.seed, name))
+        plan = setting.plan(
+            unevaluated, ModelSpec.of(config.model), run=run_id(config.train.seed, name)
+        )
         with (
             tempfile.TemporaryDirectory() as folder,
             run_in_process(setting, plan, Path(folder), seed=config.train.seed) as running,

@@ -17,10 +17,11 @@ from groundswell.server.checkpointing import RoundRecord
 from groundswell.server.rounds import Outcome, Watch
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import InputError
+from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.datasets import complete_journey
 from groundswell.simulation.federated import make_run, recipes
 from groundswell.simulation.federation import run_id
-from groundswell.simulation.models import PRIVATE, specification
+from groundswell.simulation.models import PRIVATE
 from groundswell.simulation.promise import privacy_of
 from groundswell.simulation.ray_engine import vault_actors
 from groundswell.simulation.saving import save_trained
@@ -55,7 +56,7 @@ def main(grid: Grid, context: Context) -> None:
     )
     out = Path(str(options["out"])).resolve() / time.strftime("%Y%m%d-%H%M%S")
     setting = Setting.build(loaded.config, complete_journey.load(sites), seed)
-    plan = setting.plan(loaded.config, specification(loaded.config), run=run_id(seed, PRIVATE))
+    plan = setting.plan(loaded.config, ModelSpec.of(loaded.config.model), run=run_id(seed, PRIVATE))
     found = recipes(setting, plan, out, seed=seed, noisy=True)
     consortium = next(iter(found.values())).consortium()
     with vault_actors(found, setting.backbone.name) as first_seq:

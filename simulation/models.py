@@ -28,23 +28,9 @@ class Variant:
     noisy: bool = True
 
 
-def specification(config: Config) -> ModelSpec:
-    """The model that the configuration describes."""
-    model = config.model
-    return ModelSpec(
-        backbone=model.backbone,
-        layers=model.layers,
-        rank=model.rank,
-        tokens=model.max_events,
-        habit=model.habit,
-        statistics=bool(model.statistics),
-        bert=model.bert,
-    )
-
-
 def federated_variants(config: Config, *, everything: bool, private: bool) -> list[Variant]:
     """The federated models of a run; the first one is the model that is saved."""
-    spec = specification(config)
+    spec = ModelSpec.of(config.model)
     if not private:
         found = [Variant(FEDERATED, config, spec, noisy=False)]
         return found

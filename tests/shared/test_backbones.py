@@ -76,9 +76,10 @@ def backbone(folder: Path) -> Backbone:
     return load_backbone(str(folder))
 
 
-@pytest.fixture(params=(1, 2))
+@pytest.fixture(params=((1, ""), (2, ""), (1, "did: {events}")), ids=("top-1", "top-2", "prompt"))
 def spec(request: pytest.FixtureRequest, backbone: Backbone) -> ModelSpec:
-    return ModelSpec(backbone=backbone.name, layers=int(request.param), rank=2, tokens=4)
+    layers, prompt = request.param
+    return ModelSpec(backbone=backbone.name, layers=layers, rank=2, tokens=4, prompt=prompt)
 
 
 def model_of(spec: ModelSpec, backbone: Backbone, shop: Catalogue) -> tuple[InterestModel, Inputs]:
