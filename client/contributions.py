@@ -50,7 +50,7 @@ _BLOCK_VALUES = 1 << 23
 _SCORED_AT_ONCE = 512
 # Models whose gradients were checked in this process.
 _CHECKED: set[tuple[str, str]] = set()
-_ATTEMPT = b"attempt\0"
+ATTEMPT = b"attempt\0"  # what rounding keys are derived for
 _EXAMPLES = b"examples\0"
 
 
@@ -71,6 +71,10 @@ class SiteData:
     backbone: Backbone = field(repr=False)
     encoded: Encoded | None = field(default=None, repr=False)
     encoded_texts: Encoded | None = field(default=None, repr=False)
+
+    def workplace(self, plan: Plan) -> Workplace:
+        """The site under an accepted plan; raises as ``Workplace`` does."""
+        return Workplace(self, plan)
 
 
 class Workplace:
@@ -190,7 +194,7 @@ class Job(ABC):
         total = np.zeros(self.release.dimension, dtype=np.int64)
         users = self.workplace.histories.users
         for block, vectors in self.vectors(rows, attempt_secret):
-            keys = rounding_keys(_ATTEMPT + attempt_secret, [users[row] for row in block])
+            keys = rounding_keys(ATTEMPT + attempt_secret, [users[row] for row in block])
             total += clip_and_round(
                 vectors,
                 self.release.clip_norm,
@@ -268,7 +272,7 @@ class GradientJob(ModelJob):
         rule = ClipRule(
             release.clip_norm, release.scale, release.max_nonzero, self.workplace.plan.clipping
         )
-        keys = rounding_keys(_ATTEMPT + attempt_secret, histories.users)
+        keys = rounding_keys(ATTEMPT + attempt_secret, histories.users)
         return self.workplace.gradients.integer_sum(histories, row, at, keys, rule, slots)
 
     def vectors(

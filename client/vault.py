@@ -197,7 +197,7 @@ class Vault:
         if self._joined is None or self._joined.plan.hash() != plan.hash():
             # After a restart in mid-run, what the run has made already stands in its plan.
             self._policy.accept_plan(plan, self._ledger.used(apart_from=plan.run))
-            workplace = Workplace(self._data, plan)
+            workplace = self._data.workplace(plan)
             masking = SiteMasking(
                 self._identity.key,
                 self._identity.certificate,

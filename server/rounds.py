@@ -51,6 +51,7 @@ class Watch:
     closed: Callable[[RoundRecord], None] = lambda record: None
     void: Callable[[Step, AttemptVoid], None] = lambda step, error: None
     stop: Callable[[], bool] = lambda: False
+    summed: Callable[[Step, SecureTotal], None] = lambda step, total: None
 
 
 class Run:
@@ -119,6 +120,7 @@ class Run:
                     continue
                 return reason
             seconds = time.monotonic() - started
+            self._watch.summed(step, total)
             self._close(step, release, total, self._transport.bytes - carried, seconds)
             return ""
 

@@ -1,28 +1,37 @@
-"""A rehearsal federation for the audit: real mechanism and accounting, invented users, no network.
+"""A rehearsal federation for the audit: real vaults, ledgers, masks and rounds; invented users.
 
-Each site trains a softmax regression by DP-FedSGD exactly as in design section 3: Poisson sample,
-clip, integers per user, rounded Gaussian noise. The auditor sees what tier C sees, with ``c``
-colluding sites on its side, and plants canaries at the honest sites.
+The auditor sees what tier C sees, the unmasked sum of every round, with ``c`` colluding sites on
+its side, and has planted canaries among the users of the honest sites. It knows, and subtracts, all
+that is no canary's. The claim is what the honest sites' own ledgers say.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundswell.client.mechanism import (
-    Randomness,
-    clip_and_round,
-    gaussian_noise,
-    rounding_keys,
-    scale,
-)
-from groundswell.client.sampling import poisson_sample
-from groundswell.shared.accounting import central_multiplier, reported_epsilon
-from groundswell.shared.scaling import decode
+from groundswell.client.annotate import encode_site
+from groundswell.client.contributions import Workplace
+from groundswell.client.examples import eligible_times
+from groundswell.client.ledger import Ledger
+from groundswell.client.prepared import PreparedSite
+from groundswell.client.vault import Vault
+from groundswell.server.rounds import Outcome, Watch
+from groundswell.server.schedule import Step
+from groundswell.server.unmasking import SecureTotal
+from groundswell.shared.accounting import central_multiplier
+from groundswell.shared.config import ROUNDS, Config
+from groundswell.shared.config_file import load_config
+from groundswell.shared.errors import GroundswellError
+from groundswell.shared.model import load_weights
+from groundswell.shared.plan import GRADIENT, Plan, PlannedRelease
+from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.audit import (
     CANARIES,
     Auditor,
@@ -31,22 +40,20 @@ from groundswell.simulation.audit import (
     Claim,
     membership_auc,
 )
-from groundswell.simulation.seeded import NoNoise, SeededRandomness
-
-# A canary's gradient is far beyond the clip norm, so that a missing clip shows as well.
-CANARY_LENGTH = 100.0
-
-ClipAndRound = Callable[[NDArray[np.float64], float, int, int, list[bytes], str], NDArray[np.int64]]
-NoiseSource = Callable[[int, int], Randomness]
+from groundswell.simulation.audit_data import events, invent
+from groundswell.simulation.audit_sites import ColludingVault, Knowledge, PlantedData
+from groundswell.simulation.federated import Federated, run_in_process
+from groundswell.simulation.seeded import SeededRandomness
+from groundswell.simulation.setting import Setting
+from groundswell.simulation.vaults import VaultRecipe
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Size of the rehearsal; the default's claim is eps_C = 3 (design section 2, training alone).
+    """Size of the rehearsal.
 
     Attributes:
-        noise_multiplier: sigma_L.
-        features, labels: of the regression; their product is the released dimension.
+        epsilon: cap of eps_C that the plan is sized for.
         users: ordinary users of one site; as many again are held out to compare losses with.
     """
 
@@ -54,175 +61,129 @@ class Rehearsal:
     colluders: int = 1
     rounds: int = 30
     sampling_rate: float = 0.5
-    noise_multiplier: float = 1.678
+    epsilon: float = 3.0
     delta: float = 1e-6
-    clip_norm: float = 1.0
-    features: int = 100
-    labels: int = 40
-    users: int = 60
-    learning_rate: float = 2.0
+    users: int = 12
 
-    @property
-    def dimension(self) -> int:
-        return self.features * self.labels
-
-    @property
-    def scale(self) -> int:
-        return scale(self.noise_multiplier, self.dimension)
-
-    def claim(self) -> Claim:
-        """What the run claims towards tier C, from the accountant."""
-        honest = self.sites - self.colluders
-        sigma = central_multiplier(self.noise_multiplier, honest, self.scale)
-        epsilon = reported_epsilon([(sigma, self.sampling_rate, self.rounds)], self.delta)
-        return Claim(epsilon, self.delta, self.sampling_rate, sigma * self.scale)
-
-
-@dataclass(frozen=True)
-class _Site:
-    """One site's users: features ``[N, F]``, labels ``[N]``, and which canaries it holds."""
-
-    features: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    canaries: NDArray[np.int64]
-    honest: bool
-
-    @property
-    def names(self) -> list[str]:
-        ordinary = [f"user-{i}" for i in range(len(self.labels))]
-        return ordinary + [f"canary-{i}" for i in self.canaries]
+    def config(self) -> Config:
+        """The rounds alone, sized for all sites surviving."""
+        return load_config(
+            None,
+            {
+                "privacy.eps_c": self.epsilon,
+                "privacy.eps_l": 10 * self.epsilon,
+                "privacy.colluders": self.colluders,
+                "privacy.delta": self.delta,
+                "privacy.n_min": self.sites,
+                "privacy.split": {ROUNDS: 1.0},
+                "model.statistics": (),
+                "train.rounds": self.rounds,
+                "train.sampling_rate": self.sampling_rate,
+                "train.evaluations": 0,
+            },
+        ).config
 
 
-def rehearse(
-    rehearsal: Rehearsal,
-    seed: int,
-    *,
-    broken: str | None = None,
-    mechanism: ClipAndRound = clip_and_round,
-    noise_share: float = 1.0,
-) -> AuditReport:
+def rehearse(rehearsal: Rehearsal, seed: int, *, broken: str | None = None) -> AuditReport:
     """Run the rehearsal and audit it; the same arguments give the same report.
 
     Args:
         seed: of users, canaries, samples and noise.
         broken: ``noise`` leaves the noise out while the claim stays, to see that it is caught.
-        mechanism: what stands for clip and round; tests put mutants here.
-        noise_share: standard deviation really used, over the claimed one; for tests.
+
+    Raises:
+        GroundswellError: the run did not come to its end.
     """
     generator = SeededRandomness(seed, "users").generator()
-    canaries = Canaries.draw(generator, rehearsal.dimension, CANARIES)
-    teacher = generator.normal(size=(rehearsal.features, rehearsal.labels)) * 2
-    sites = [
-        _draw_site(rehearsal, generator, teacher, _held(canaries, rehearsal, site), site)
-        for site in range(rehearsal.sites)
-    ]
-    held_out = _draw_users(generator, teacher, rehearsal.users * rehearsal.sites)
-    auditor = Auditor(canaries, rehearsal.claim())
-    weights = np.zeros((rehearsal.features, rehearsal.labels))
-    declared = sum(len(site.names) for site in sites)
-    for round_number in range(rehearsal.rounds):
-        total = np.zeros(rehearsal.dimension, dtype=np.int64)
-        others, planted = np.zeros_like(total), np.zeros_like(total)
-        for number, site in enumerate(sites):
-            labels = (number, round_number)
-            noise: Randomness = (
-                NoNoise() if broken == "noise" else SeededRandomness(seed, "noise", *labels)
-            )
-            ordinary, canary = _contribute(
-                rehearsal, site, canaries, weights, mechanism, (seed, *labels)
-            )
-            deviation = rehearsal.noise_multiplier * rehearsal.scale * noise_share
-            drawn = gaussian_noise(rehearsal.dimension, deviation, noise)
-            total += ordinary + canary + drawn
-            planted += canary
-            others += ordinary if site.honest else ordinary + drawn
-        auditor.observe(total, others, planted)
-        step = decode(total, rehearsal.clip_norm, rehearsal.scale)
-        step *= rehearsal.learning_rate / (rehearsal.sampling_rate * declared)
-        weights -= step.reshape(weights.shape)
-    members = np.concatenate([_losses(weights, site.features, site.labels) for site in sites])
-    return auditor.report(membership_auc(members, _losses(weights, *held_out)))
+    config = rehearsal.config()
+    dataset = invent(rehearsal.sites, rehearsal.users, generator)
+    setting = Setting.build(config, dataset, seed)
+    spec = ModelSpec(statistics=False)
+    plan = setting.plan(config, spec, run=SeededRandomness(seed, "run").words(2).tobytes().hex())
+    release = _gradient(plan)
+    canaries = Canaries.draw(generator, release.dimension, CANARIES)
+    known = Knowledge()
+    sums: dict[int, NDArray[np.int64]] = {}
+
+    def summed(step: Step, total: SecureTotal) -> None:
+        sums[step.round] = total.total.copy()
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        run_in_process(
+            setting,
+            plan,
+            Path(folder),
+            seed=seed,
+            noisy=broken != "noise",
+            watch=Watch(summed=summed),
+            open_vault=_opener(setting, rehearsal, canaries, known),
+        ) as running,
+    ):
+        if running.report.outcome is not Outcome.FINISHED:
+            raise GroundswellError(f"the rehearsal is {running.report.outcome}")
+        claim = _claim(rehearsal, release, running)
+        model = running.model
+    auditor = Auditor(canaries, claim)
+    for round_number, total in sums.items():
+        auditor.observe(total, known.others[round_number], known.planted[round_number])
+    frame = events("held-out", rehearsal.sites * rehearsal.users, generator)
+    held_out = encode_site(frame, dataset.catalogue, dataset.task)
+    workplace = setting.pooled_workplace(plan)
+    load_weights(workplace.model, model.weights)
+    members = _losses(workplace, setting.sites.pooled)
+    return auditor.report(membership_auc(members, _losses(workplace, held_out)))
 
 
-def _held(canaries: Canaries, rehearsal: Rehearsal, site: int) -> NDArray[np.int64]:
-    """Included canaries of one site; the colluders, who come last, hold none."""
+def _gradient(plan: Plan) -> PlannedRelease:
+    release = plan.release(GRADIENT)
+    if release is None:
+        raise KeyError(GRADIENT)
+    return release
+
+
+def _opener(
+    setting: Setting, rehearsal: Rehearsal, canaries: Canaries, known: Knowledge
+) -> Callable[[VaultRecipe, Ledger], Vault]:
+    """Opens each site's vault; the colluders come last and hold no canary."""
     honest = rehearsal.sites - rehearsal.colluders
-    index = np.flatnonzero(canaries.included).astype(np.int64)
-    held: NDArray[np.int64] = index[index % honest == site]
-    return held
+    included = np.flatnonzero(canaries.included).astype(np.int64)
+
+    def opened(recipe: VaultRecipe, ledger: Ledger) -> Vault:
+        number = setting.sites.names.index(recipe.site)
+        data = recipe.data(setting.backbone)
+        if number >= honest:
+            return recipe.vault(ledger, data, partial(ColludingVault, known))
+        held = included[included % honest == number]
+        planted = PlantedData(
+            data.prepared,
+            data.catalogue,
+            data.backbone,
+            data.encoded,
+            canaries=canaries,
+            held=held,
+            known=known,
+        )
+        return recipe.vault(ledger, planted)
+
+    return opened
 
 
-def _draw_users(
-    generator: np.random.Generator, teacher: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """``count`` users: unit features ``[count, F]`` and labels ``[count]`` of a noisy teacher."""
-    features = generator.normal(size=(count, teacher.shape[0]))
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    scores = features @ teacher + generator.gumbel(size=(count, teacher.shape[1]))
-    return features, scores.argmax(axis=1).astype(np.int64)
+def _claim(rehearsal: Rehearsal, release: PlannedRelease, running: Federated) -> Claim:
+    """The largest epsilon that an honest site's ledger shows, and the noise that it rests on."""
+    honest = rehearsal.sites - rehearsal.colluders
+    tiers = [running.ledgers[name].spend().central for name in sorted(running.ledgers)[:honest]]
+    largest = max(tiers, key=lambda tier: tier.epsilon)
+    sigma = central_multiplier(release.noise_multiplier, honest, release.scale)
+    return Claim(largest.epsilon, largest.delta, release.sampling_rate, sigma * release.scale)
 
 
-def _draw_site(
-    rehearsal: Rehearsal,
-    generator: np.random.Generator,
-    teacher: NDArray[np.float64],
-    canaries: NDArray[np.int64],
-    number: int,
-) -> _Site:
-    features, labels = _draw_users(generator, teacher, rehearsal.users)
-    return _Site(features, labels, canaries, number < rehearsal.sites - rehearsal.colluders)
-
-
-def _contribute(
-    rehearsal: Rehearsal,
-    site: _Site,
-    canaries: Canaries,
-    weights: NDArray[np.float64],
-    mechanism: ClipAndRound,
-    labels: tuple[int, int, int],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """One site's sums of ordinary users' and of canaries' integer vectors, each int64 ``[d]``."""
-    names = site.names
-    sampled = poisson_sample(
-        len(names), rehearsal.sampling_rate, SeededRandomness(labels[0], "sample", *labels[1:])
-    )
-    ordinary = np.flatnonzero(sampled[: len(site.labels)])
-    planted = site.canaries[sampled[len(site.labels) :]]
-    vectors = np.concatenate(
-        [
-            _gradients(weights, site.features[ordinary], site.labels[ordinary]),
-            canaries.directions[planted] * (CANARY_LENGTH * rehearsal.clip_norm),
-        ]
-    )
-    secret = SeededRandomness(labels[0], "rounding", *labels[1:]).words(4).tobytes()
-    keys = rounding_keys(secret, [names[i] for i in np.flatnonzero(sampled)])
-    rounded = mechanism(
-        vectors, rehearsal.clip_norm, rehearsal.scale, rehearsal.dimension, keys, "flat"
-    )
-    return rounded[: len(ordinary)].sum(axis=0), rounded[len(ordinary) :].sum(axis=0)
-
-
-def _probabilities(
-    weights: NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    scores: NDArray[np.float64] = features @ weights
-    scores -= scores.max(axis=1, keepdims=True)
-    scores = np.exp(scores)
-    scores /= scores.sum(axis=1, keepdims=True)
-    return scores
-
-
-def _gradients(
-    weights: NDArray[np.float64], features: NDArray[np.float64], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Each user's gradient of the cross-entropy, float64 ``[U, F * L]``."""
-    residual = _probabilities(weights, features)
-    residual[np.arange(len(labels)), labels] -= 1
-    return (features[:, :, None] * residual[:, None, :]).reshape(len(labels), weights.size)
-
-
-def _losses(
-    weights: NDArray[np.float64], features: NDArray[np.float64], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    chosen = _probabilities(weights, features)[np.arange(len(labels)), labels]
-    return -np.log(chosen)
+def _losses(workplace: Workplace, prepared: PreparedSite) -> NDArray[np.float64]:
+    """Each user's mean loss over all training examples; users without one are left out."""
+    schedule, task = workplace.plan.schedule, workplace.task
+    window = task.window_us
+    times = task.prediction_times(schedule.stats_until or 0, (schedule.train_until or 0) - window)
+    row, column = np.nonzero(eligible_times(prepared.histories, times, window))
+    losses = workplace.gradients.losses(prepared.histories, row, times[column])
+    examples = np.bincount(row)
+    return np.bincount(row, losses)[examples > 0] / examples[examples > 0]

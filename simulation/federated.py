@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 
 from groundswell.client.ledger import Ledger
 from groundswell.client.relay import app
-from groundswell.client.vault import terms_of
+from groundswell.client.vault import Vault, terms_of
 from groundswell.server.checkpointing import RunState, load
 from groundswell.server.rounds import Report, Run, Watch
 from groundswell.server.transport import GridTransport
@@ -115,6 +115,7 @@ def run_in_process(
     noisy: bool = True,
     resume: bool = False,
     watch: Watch | None = None,
+    open_vault: Callable[[VaultRecipe, Ledger], Vault] | None = None,
 ) -> Iterator[Federated]:
     """Run a federation in this process; its ledgers stay open for the block.
 
@@ -122,7 +123,13 @@ def run_in_process(
         folder: for keys, ``sites/NAME/ledger.sqlite`` and the run's state.
         seed: of sample and noise.
         noisy: whether the sites add noise.
+        open_vault: opens each site's vault, where it is not the recipe's own.
     """
+
+    def plain(recipe: VaultRecipe, ledger: Ledger) -> Vault:
+        return recipe.vault(ledger, recipe.data(setting.backbone))
+
+    opened = open_vault or plain
     found = recipes(setting, plan, folder, seed=seed, noisy=noisy)
     consortium = next(iter(found.values())).consortium()
     with ExitStack() as stack:
@@ -132,10 +139,7 @@ def run_in_process(
             stack.callback(ledgers[name].close)
         grid = InProcessGrid(
             app,
-            {
-                name: recipe.vault(ledgers[name], setting.backbone).handle
-                for name, recipe in found.items()
-            },
+            {name: opened(recipe, ledgers[name]).handle for name, recipe in found.items()},
         )
         stack.callback(grid.close)
         run = make_run(

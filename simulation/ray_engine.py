@@ -39,7 +39,8 @@ class SiteActor:
 
     def __init__(self, recipe: VaultRecipe, backbone: str) -> None:
         self._ledger: Ledger = recipe.ledger()
-        self._vault: Vault = recipe.vault(self._ledger, load_backbone(backbone))
+        data = recipe.data(load_backbone(backbone))
+        self._vault: Vault = recipe.vault(self._ledger, data)
 
     def handle(self, request: bytes) -> bytes:
         """One request, one reply."""

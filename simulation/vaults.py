@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,15 +96,23 @@ class VaultRecipe:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Ledger.create(path, key, self.site, policy)
 
-    def vault(self, ledger: Ledger, backbone: Backbone) -> Vault:
-        """The open vault."""
+    def data(self, backbone: Backbone) -> SiteData:
+        """The site's users, in memory."""
+        return SiteData(self.prepared, self.catalogue, backbone, self.encoded)
+
+    def identity(self) -> Identity:
+        """The site's key, from the run's folder, and whom it trusts."""
         consortium = self.consortium()
         member = consortium.members[self.site]
-        return Vault(
-            Identity(member.key, member.certificate, consortium.trust),
+        return Identity(member.key, member.certificate, consortium.trust)
+
+    def vault(self, ledger: Ledger, data: SiteData, make: Callable[..., Vault] = Vault) -> Vault:
+        """The open vault; ``make`` takes what ``Vault`` takes."""
+        return make(
+            self.identity(),
             SitePolicy.for_plan(self.plan),
             ledger,
-            SiteData(self.prepared, self.catalogue, backbone, self.encoded),
+            data,
             randomness=SeededSource(self.seed, self.site, self.noisy),
             pace=NoPace(),
         )

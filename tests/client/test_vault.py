@@ -47,7 +47,7 @@ class Spy:
     users: int = 40
     fault: Exception | None = None
 
-    def workplace(self, data: SiteData, plan: Plan) -> Spy:
+    def workplace(self, plan: Plan) -> Spy:
         self.prepared += 1
         return self
 
@@ -107,7 +107,7 @@ class House:
             self.ledgers[name] = Ledger.create(path, member.key, name, self.policy)
         identity = Identity(member.key, member.certificate, self.consortium.trust)
         self.vaults[name] = Vault(
-            identity, self.policy, self.ledgers[name], cast(SiteData, None), pace=self.pace
+            identity, self.policy, self.ledgers[name], cast(SiteData, self.spy), pace=self.pace
         )
 
     def heads(self) -> dict[str, Head]:
@@ -160,10 +160,9 @@ class House:
 
 
 @pytest.fixture
-def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenHouse]:
+def open_house(tmp_path: Path) -> Iterator[OpenHouse]:
     """Opens a house whose sites follow a policy."""
     spy = Spy()
-    monkeypatch.setattr("groundswell.client.vault.Workplace", spy.workplace)
     houses = []
 
     def make(policy: SitePolicy) -> House:
