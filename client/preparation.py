@@ -28,7 +28,7 @@ from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.pseudonyms import SiteKey, pseudonymise
 from groundswell.client.quarantine import ORIGIN, Quarantine, open_quarantine
 from groundswell.client.sources import EventSource, open_sources
-from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE, ZONED, canonical
+from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE, ZONED, canonical, profiles
 from groundswell.client.spill import Spill
 from groundswell.client.store import Store
 from groundswell.shared.catalogue import Catalogue
@@ -69,7 +69,9 @@ class Preparation:
         self._opened = [(table, opened) for table in data.sources for opened in open_sources(table)]
         # Columns and types are checked before the first row is read.
         self._frames = [
-            canonical(opened.scan(), table, opened.name) for table, opened in self._opened
+            (kind(opened.scan(), table, opened.name), table, opened)
+            for table, opened in self._opened
+            for kind in ((canonical, profiles) if table.profile else (canonical,))
         ]
         self.report = PreparationReport(tuple(opened.name for _, opened in self._opened))
 
@@ -104,9 +106,9 @@ class Preparation:
 
     def _divide(self, spill: Spill) -> None:
         zoned: set[bool] = set()
-        for number, (frame, (table, opened)) in enumerate(
-            zip(self._frames, self._opened, strict=True)
-        ):
+        names = self.report.sources
+        for frame, table, opened in self._frames:
+            number = names.index(opened.name)
             labelled = frame.with_columns(pl.lit(number, pl.UInt16).alias(ORIGIN))
             if self._site is not None and table.columns.site is None:
                 labelled = labelled.with_columns(pl.lit(self._site).alias("site"))

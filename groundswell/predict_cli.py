@@ -55,7 +55,12 @@ def predict(
         data = load_config(config).config.data
         named = {k: v for k, v in data.columns.model_dump().items() if v is not None}
         forecaster = Forecaster(
-            replace(forecaster.checkpoint, columns=named, timezone=data.timezone or "UTC"),
+            replace(
+                forecaster.checkpoint,
+                columns=named,
+                profile=data.profile,
+                timezone=data.timezone or "UTC",
+            ),
             forecaster.backbone,
         )
     with warnings.catch_warnings(record=True) as caught:

@@ -9,10 +9,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue
 from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.events import PROFILE
 from groundswell.shared.features import Family, LabelSpace, facts, relative_popularity, scores
 from groundswell.shared.habits import RECENT_BASKETS, habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Histories, Int64
@@ -25,6 +27,7 @@ from groundswell.shared.tokens import EventTokens, TokenTables
 RECENT_DAYS = 28.0  # a label without an occasion in this time is a change when it comes (protocol)
 TOKEN_HALF_LIFE = 30.0  # days; how fast an event's weight in the interest state fades
 LEAST_TOKEN_WEIGHT = 0.1  # of an event whose action weighs nothing in the target: a search, a view
+PROFILE_WEIGHT = 0.5  # of the profile's token, whatever its age
 CONTEXT_SCALE = 0.3  # of action and time-gap embeddings beside the event's text
 _GAP_EDGES = np.array([1.0, 7.0, 14.0, 28.0, 90.0])  # days
 _GAP_TEXTS = ("today", "this week", "last week", "this month", "this season", "long ago")
@@ -177,7 +180,7 @@ class Inputs:
         views = [h, recent] if both_views else [h]
         seen = [habits(view, at, len(self.catalogue.labels)) for view in views]
         values = [scores(s, self.statistics, self.space, self.spec.families) for s in seen]
-        tokens, mask, weight = self._tokens(recent, at)
+        tokens, mask, weight = self._tokens(h, recent, at)
         return Batch(
             scores=torch.from_numpy(np.stack(values, axis=1)),
             facts=torch.from_numpy(np.stack([facts(s) for s in seen], axis=1)),
@@ -194,18 +197,25 @@ class Inputs:
         popularity = relative_popularity(known, len(self.catalogue.labels))
         return torch.from_numpy(np.log(popularity))
 
-    def _tokens(self, recent: Histories, at: Int64) -> tuple[Tensor | EventTokens, Tensor, Tensor]:
+    def _tokens(
+        self, h: Histories, recent: Histories, at: Int64
+    ) -> tuple[Tensor | EventTokens, Tensor, Tensor]:
         """What the interest state reads: tokens, bool ``[R, T]``, weights ``[R, T]``.
 
-        These are each row's strongest texts, in order of time, or the word pieces of one text that
-        names them. An event's strength is its action's weight, halved every ``TOKEN_HALF_LIFE``
-        days; equal texts add up and take action and gap of the newest.
+        These are each row's strongest texts, in order of time, and then its newest profile where
+        the task knows profiles; or the word pieces of one text that names them. An event's strength
+        is its action's weight, halved every ``TOKEN_HALF_LIFE`` days; equal texts add up and take
+        action and gap of the newest.
         """
-        length = self.spec.tokens
-        chosen = _strongest_tokens(recent, at, length, len(self.tables.events))
-        row, slot, event, strength = chosen
+        texts, names = len(self.tables.events), self.task.action_names
+        profile = names.index(PROFILE) if PROFILE in names else None
+        length = self.spec.tokens + (profile is not None)
+        row, slot, event, strength = _strongest_tokens(recent, at, self.spec.tokens, texts, profile)
+        told_row, told = _newest(h, profile, texts)
         if self.spec.prompt:
-            return self._prompt_tokens(recent, row, event)
+            action = np.r_[recent.action[event], h.action[told]]
+            token = np.r_[recent.token[event], h.token[told]]
+            return self._prompt_tokens(len(h), np.r_[row, told_row], action, token)
         text = np.zeros((len(recent), length), dtype=np.int64)
         context = np.zeros((len(recent), length), dtype=np.int64)
         mask = np.zeros((len(recent), length), dtype=bool)
@@ -216,25 +226,41 @@ class Inputs:
         context[row, slot] = action * len(self.tables.gaps) + np.digitize(age, _GAP_EDGES)
         mask[row, slot] = True
         weight[row, slot] = strength
+        text[told_row, -1] = h.token[told]
+        context[told_row, -1] = h.action[told].astype(np.int64) * len(self.tables.gaps)
+        mask[told_row, -1] = True
+        weight[told_row, -1] = PROFILE_WEIGHT
         tokens = EventTokens(self.tables.tokens, torch.from_numpy(text), torch.from_numpy(context))
         return tokens, torch.from_numpy(mask), torch.from_numpy(weight)
 
     def _prompt_tokens(
-        self, recent: Histories, row: Int64, event: Int64
+        self, rows: int, row: Int64, action: NDArray[np.int16], token: NDArray[np.int32]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        action = np.clip(recent.action[event], 0, len(self.task.action_names))
+        action = np.clip(action, 0, len(self.task.action_names))
         words = (*self.catalogue.labels, *self.tables.events.texts[len(self.catalogue) :])
-        named = zip(row.tolist(), action.tolist(), recent.token[event].tolist(), strict=True)
-        texts = prompts(self.spec.prompt, len(recent), named, self.task.action_names, words)
+        named = zip(row.tolist(), action.tolist(), token.tolist(), strict=True)
+        texts = prompts(self.spec.prompt, rows, named, self.task.action_names, words)
         tokens, mask = prompt_tokens(self.backbone, texts, self.spec.layers)
         return tokens, mask, mask.to(tokens.dtype)
 
 
+def _newest(h: Histories, action: int | None, texts: int) -> tuple[Int64, Int64]:
+    """Row and place of each row's newest event of an action, ``[n]`` each; None: of no row."""
+    if action is None:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    found = np.flatnonzero((h.action == action) & (h.token >= 0) & (h.token < texts))
+    row = h.row()[found]
+    last = np.ones(len(found), dtype=bool)
+    last[:-1] = row[1:] != row[:-1]
+    return row[last], found[last]
+
+
 def _strongest_tokens(
-    h: Histories, at: Int64, length: int, texts: int
+    h: Histories, at: Int64, length: int, texts: int, profile: int | None
 ) -> tuple[Int64, Int64, Int64, Float32]:
     """Row, slot, newest event and strength of every chosen token, ``[n]`` each."""
-    worded = np.flatnonzero((h.token >= 0) & (h.token < texts))
+    kept = (h.token >= 0) & (h.token < texts)
+    worded = np.flatnonzero(kept if profile is None else kept & (h.action != profile))
     row = h.row()[worded]
     age = (at[row] - h.time[worded]) / MICROSECONDS_PER_DAY
     strength = np.maximum(h.weight[worded], LEAST_TOKEN_WEIGHT) * np.exp2(-age / TOKEN_HALF_LIFE)

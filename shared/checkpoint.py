@@ -55,6 +55,7 @@ class Checkpoint:
         statistics: released statistics by name.
         statistics_as_of: until when they saw events, UTC microseconds; None where data has no time.
         columns: canonical column name to the name in the users' data.
+        profile: columns of a user's profile in the users' data.
         timezone: of times without one.
         privacy: both tiers' epsilons and the rest, as ``results.json`` has them.
         card: text of the model card.
@@ -68,6 +69,7 @@ class Checkpoint:
     statistics: Tensors
     statistics_as_of: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    profile: tuple[str, ...] = ()
     timezone: str = "UTC"
     privacy: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
@@ -126,6 +128,7 @@ def load(folder: Path, backbone: Backbone) -> Checkpoint:
             statistics=statistics,
             statistics_as_of=manifest["statistics_as_of"],
             columns=manifest["columns"],
+            profile=tuple(manifest["profile"]),
             timezone=manifest["timezone"],
             privacy=manifest["privacy"],
             card=(folder / "README.md").read_text(encoding="utf-8"),
@@ -190,6 +193,7 @@ def _write(folder: Path, checkpoint: Checkpoint, backbone: Backbone) -> None:
         "catalogue_hash": catalogue.hash,
         "statistics_as_of": checkpoint.statistics_as_of,
         "columns": dict(checkpoint.columns),
+        "profile": list(checkpoint.profile),
         "timezone": checkpoint.timezone,
         "task": checkpoint.task.model_dump(mode="json"),
         "privacy": dict(checkpoint.privacy),

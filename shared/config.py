@@ -76,6 +76,12 @@ class Source(Section):
         default=None, description="format of text times, as for strftime"
     )
 
+    profile: Names = Field(
+        default=(),
+        description="columns of a coarse profile, such as an age group or a region; the newest "
+        "before a forecast is one more token of the interest state. Off: none",
+    )
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str | None) -> str | None:

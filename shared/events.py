@@ -7,6 +7,8 @@ what the action was about (an item of the catalogue, a label, free text); ``valu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from groundswell.shared.errors import InputError
@@ -27,6 +29,25 @@ COLUMNS = tuple(SCHEMA)
 # Ties in time are broken by content, so that the order of rows in a source changes nothing.
 ORDER = ("user", "time", "action", "item", "label", "text", "value", "site")
 DEFAULT_ACTION = "purchase"
+# Says who the user is instead of what the user did: its text is the user's coarse profile.
+PROFILE = "profile"
+
+
+def profile_text(columns: Sequence[str], source: Sequence[str]) -> pl.Expr:
+    """The profile of each row as a text, such as "age: 25-34, region: north"; null without any.
+
+    Args:
+        columns: those of the profile; one that is not among ``source``'s says nothing.
+    """
+    parts = [
+        pl.format(f"{name}: {{}}", pl.col(name).cast(pl.String))
+        for name in columns
+        if name in source
+    ]
+    if not parts:
+        return pl.lit(None, pl.String)
+    text = pl.concat_str(parts, separator=", ", ignore_nulls=True)
+    return pl.when(text.str.len_bytes() > 0).then(text)
 
 
 def check_events(events: pl.DataFrame | pl.LazyFrame) -> None:

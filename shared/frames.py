@@ -10,20 +10,26 @@ import polars as pl
 
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
-from groundswell.shared.events import DEFAULT_ACTION
+from groundswell.shared.events import DEFAULT_ACTION, PROFILE, profile_text
 from groundswell.shared.histories import Histories
 from groundswell.shared.task import Task
 
 OPTIONAL = ("action", "item", "label", "text", "value")
 
 
-def events_frame(events: Any, columns: Mapping[str, str], timezone: str = "UTC") -> pl.DataFrame:
+def events_frame(
+    events: Any,
+    columns: Mapping[str, str],
+    timezone: str = "UTC",
+    profile: Sequence[str] = (),
+) -> pl.DataFrame:
     """Canonical columns user, time (UTC), action, item, label, text, value from a caller's events.
 
     Args:
         events: a Polars frame, a pandas frame, or a list of dicts.
         columns: canonical name to the caller's name; a canonical name stands for itself too.
         timezone: of times that carry none.
+        profile: columns of the users' profiles, which become events of their own.
 
     Raises:
         InputError: no table, or a column is missing or has values of the wrong kind.
@@ -55,7 +61,16 @@ def events_frame(events: Any, columns: Mapping[str, str], timezone: str = "UTC")
     frame = frame.with_columns(
         (table[value].cast(pl.Float64) if value else pl.lit(None, pl.Float64)).alias("value")
     )
-    return frame.with_columns(pl.col("action").fill_null(DEFAULT_ACTION))
+    frame = frame.with_columns(pl.col("action").fill_null(DEFAULT_ACTION))
+    if not profile:
+        return frame
+    nothing = [pl.lit(None, frame.schema[name]).alias(name) for name in ("item", "label", "value")]
+    told = frame.with_columns(
+        pl.lit(PROFILE).alias("action"),
+        *nothing,
+        table.select(profile_text(profile, table.columns).alias("text")).to_series(),
+    ).filter(pl.col("text").is_not_null())
+    return pl.concat([frame, told.unique(["user", "text", "time"], maintain_order=True)])
 
 
 def histories_of(

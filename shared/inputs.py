@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
+from groundswell.shared.events import PROFILE
 from groundswell.shared.task import Occasion, Task
 
 _CALENDAR = ("date", "name", "category")
@@ -18,11 +19,12 @@ _CALENDAR = ("date", "name", "category")
 def task_from(config: Config) -> Task:
     """The task of ``[task]`` and ``[evaluation].step``; raises InputError for a wrong value."""
     section = config.task
+    profiled = any(source.profile for source in config.data.sources)
     try:
         return Task(
             window=section.window,
             history=section.history,
-            actions=section.actions,
+            actions=section.actions | ({PROFILE: 0.0} if profiled else {}),
             horizons=section.horizons,
             step=config.evaluation.step,
             session_gap=section.session_gap,

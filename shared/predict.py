@@ -62,7 +62,8 @@ class Forecaster:
         Raises:
             InputError: the events can't be read.
         """
-        frame = events_frame(events, self.checkpoint.columns, self.checkpoint.timezone)
+        known = self.checkpoint
+        frame = events_frame(events, known.columns, known.timezone, known.profile)
         h, texts = histories_of(frame, self.checkpoint.catalogue, self.checkpoint.task)
         time = self._time(at, frame)
         probability = self.probabilities(h, np.full(len(h), time, dtype=np.int64), texts)

@@ -48,6 +48,7 @@ def save_trained(
             statistics=state.statistics,
             statistics_as_of=plan.schedule.train_until,
             columns=columns,
+            profile=data.profile,
             timezone=data.timezone or "UTC",
             privacy=privacy.model_dump(mode="json"),
             card=_card(setting, plan, privacy, rows),

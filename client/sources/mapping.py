@@ -15,7 +15,7 @@ from groundswell.client.sources.times import (
 )
 from groundswell.shared.config import Source
 from groundswell.shared.errors import InputError
-from groundswell.shared.events import DEFAULT_ACTION, SCHEMA
+from groundswell.shared.events import DEFAULT_ACTION, PROFILE, SCHEMA, profile_text
 
 # What a row carries beyond the canonical columns until ``clean`` has looked at it.
 RAW_TIME = "raw_time"  # the time as it was written, where it could not be read
@@ -45,6 +45,41 @@ def canonical(raw: pl.LazyFrame, source: Source, name: str) -> pl.LazyFrame:
     value, raw_value = _value(columns, schema)
     return raw.select(*texts[:2], time, *texts[2:], value, raw_time, raw_value, zoned).select(
         pl.col(column).cast(kind) for column, kind in MAPPED.items()
+    )
+
+
+def profiles(raw: pl.LazyFrame, source: Source, name: str) -> pl.LazyFrame:
+    """The profiles in the rows of one source as events of their own, with the columns ``MAPPED``.
+
+    Each is told once for a user, at the first time at which it stands in the source.
+
+    Raises:
+        InputError: as for ``canonical``; a column of the profile is missing.
+    """
+    schema = raw.collect_schema()
+    for column in source.profile:
+        if column not in schema:
+            raise InputError(
+                "[data].profile",
+                column,
+                f"{name} has no column of that name",
+                f"there are: {', '.join(schema)}",
+            )
+    told = canonical(
+        raw.with_columns(profile_text(source.profile, list(schema)).alias(PROFILE)),
+        source.model_copy(
+            update={
+                "columns": source.columns.model_copy(
+                    update={"action": None, "item": None, "label": None, "value": None}
+                    | {"text": PROFILE}
+                )
+            }
+        ),
+        name,
+    ).filter(pl.col("text").is_not_null())
+    once = told.group_by("user", "text").agg(pl.all().sort_by("time", nulls_last=True).first())
+    return once.select(
+        pl.lit(PROFILE).alias(column) if column == "action" else pl.col(column) for column in MAPPED
     )
 
 
