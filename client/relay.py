@@ -44,15 +44,21 @@ def unix_socket_connector(node_config: tuple[tuple[str, str], ...]) -> Connector
 
 
 @cache
+def _connector_kind(name: str) -> Callable[[tuple[tuple[str, str], ...]], Connector]:
+    """The installed connector of that name; looking one up takes milliseconds."""
+    (found,) = entry_points(group="groundswell.connectors", name=name)
+    made: Callable[[tuple[tuple[str, str], ...]], Connector] = found.load()
+    return made
+
+
+@cache
 def connector(node_config: tuple[tuple[str, str], ...]) -> Connector:
     """The connector that the *site* configured; a server has no say in it."""
     settings = dict(node_config)
     # Flower's simulation engine sets the partition of its virtual nodes, and nothing else does.
     simulated = "ray" if "partition-id" in settings else "unix"
     name = settings.get("connector", simulated)
-    (found,) = entry_points(group="groundswell.connectors", name=name)
-    made: Connector = found.load()(node_config)
-    return made
+    return _connector_kind(name)(node_config)
 
 
 @app.query("vault")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,6 +103,24 @@ def train(
 
 
 @app.command()
+def federation(
+    clients: Annotated[int, typer.Option(min=20, help="Clients in all.")] = 200,
+    cohort: Annotated[int, typer.Option(min=4, help="Clients of a round.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 30,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each side, in turn.")] = 5,
+    ray: Annotated[bool, typer.Option(help="Also Flower's Ray engine.")] = True,
+    json_file: JsonOption = None,
+) -> None:
+    """What the framework adds to a bare loop; Flower's Ray engine and pfl beside it.
+
+    Example: groundswell bench federation --clients 200 --cohort 20 --rounds 30
+    """
+    from groundswell.simulation.benchmarks import federation as benchmark
+
+    report(benchmark.run(clients, cohort, rounds, repeats=repeats, ray=ray), json_file)
+
+
+@app.command()
 def demand(
     sites: Annotated[int, typer.Option(min=2, help="Sites of the demo data.")] = 8,
     json_file: JsonOption = None,
@@ -131,7 +150,7 @@ def report(found: dict[str, Any], json_file: str | None) -> None:
 
 
 def print_report(found: dict[str, Any]) -> None:
-    """The headline, then a line for each case."""
+    """The headline, then a line for each case; cases with other columns in a table of their own."""
     console = Console()
     console.print(
         f"[bold]{found['name']}[/] on {found['machine']}: "
@@ -139,16 +158,11 @@ def print_report(found: dict[str, Any]) -> None:
         f"{found['peer_name']} {found['peer_version']} {found['peer']:.4g} {found['unit']}; "
         f"ratio {found['ratio']:.2f} (above 1: we are better)"
     )
-    cases = found["cases"]
-    if not cases:
-        return
-    columns = list(dict.fromkeys(key for case in cases for key in case))
-    table = Table()
-    for column in columns:
-        table.add_column(column)
-    for case in cases:
-        table.add_row(*(_cell(case.get(column)) for column in columns))
-    console.print(table)
+    for columns, cases in groupby(found["cases"], key=tuple):
+        table = Table(*columns)
+        for case in cases:
+            table.add_row(*(_cell(case[column]) for column in columns))
+        console.print(table)
 
 
 def _cell(value: object) -> str:

@@ -40,25 +40,35 @@ class InProcessGrid(Grid):
         self._app = app
         self._run = Run.create_empty(1)
         self._replies: dict[str, Message] = {}
+        self._vaults = vaults
+        self._names = tuple(vaults)
+        self._id = uuid.uuid4().hex
+        # A node is made when it is first spoken to: with thousands of them few ever are.
         self._contexts: dict[int, Context] = {}
-        self._keys: list[str] = []
-        for node_id, (name, vault) in enumerate(vaults.items(), start=1):
-            key = f"{name}-{uuid.uuid4().hex}"
-            _CONNECTORS[key] = vault
-            self._keys.append(key)
-            self._contexts[node_id] = Context(
+
+    def _context(self, node_id: int) -> Context:
+        found = self._contexts.get(node_id)
+        if found is None:
+            if not 0 < node_id <= len(self._names):
+                raise KeyError(node_id)
+            name = self._names[node_id - 1]
+            key = f"{name}-{self._id}"
+            _CONNECTORS[key] = self._vaults[name]
+            found = self._contexts[node_id] = Context(
                 run_id=1,
                 node_id=node_id,
                 node_config={"connector": "inprocess", "vault": key},
                 state=RecordDict(),
                 run_config={},
             )
+        return found
 
     def close(self) -> None:
         """Forget the vaults; the grid delivers nothing afterwards."""
-        for key in self._keys:
-            _CONNECTORS.pop(key, None)
+        for context in self._contexts.values():
+            _CONNECTORS.pop(str(context.node_config["vault"]), None)
         self._contexts.clear()
+        self._names = ()
 
     def set_run(self, run: Run) -> None:
         self._run = run
@@ -78,7 +88,7 @@ class InProcessGrid(Grid):
         return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
-        return list(self._contexts)
+        return range(1, len(self._names) + 1)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         ids = []
@@ -86,7 +96,7 @@ class InProcessGrid(Grid):
             message_id = uuid.uuid4().hex
             # Flower sets the id when a message is stored at the SuperLink; a reply needs one.
             message.metadata.__dict__["_message_id"] = message_id
-            context = self._contexts[message.metadata.dst_node_id]
+            context = self._context(message.metadata.dst_node_id)
             self._replies[message_id] = self._app(message=message, context=context)
             ids.append(message_id)
         return ids
