@@ -26,6 +26,7 @@ from groundswell.shared.scaling import scale
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.task import Task
 
+DEFAULT_SPEC = ModelSpec()
 WORDS = ("milk", "bread", "beer", "soap", "apples", "batteries", "coffee", "nappies", "tea", "rice")
 
 
@@ -40,10 +41,15 @@ def catalogue() -> Catalogue:
     return Catalogue.from_table(table, name="words", label="label", text=("text",))
 
 
-def build(backbone: Backbone, catalogue: Catalogue, users_at_once: int = 64) -> PerUserGradients:
-    """The default model, its adapter moved off zero so that every part has a gradient."""
-    inputs = Inputs(ModelSpec(), Task(), catalogue, backbone)
-    model = InterestModel(ModelSpec(), backbone, inputs.space)
+def build(
+    backbone: Backbone,
+    catalogue: Catalogue,
+    users_at_once: int = 64,
+    spec: ModelSpec = DEFAULT_SPEC,
+) -> PerUserGradients:
+    """A model, its adapter moved off zero so that every part has a gradient."""
+    inputs = Inputs(spec, Task(), catalogue, backbone)
+    model = InterestModel(spec, backbone, inputs.space)
     initialise(model, bytes(32))
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -62,6 +68,24 @@ def test_folded_gradients_equal_a_loop_over_users_in_single_precision(
     for users_at_once in (64, 2):
         gradients = build(backbone, catalogue, users_at_once)
         assert self_check(gradients, *some_users(catalogue)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ModelSpec(layers=2),
+        ModelSpec(frozen_a=False),
+        ModelSpec(layers=2, frozen_a=False),
+        ModelSpec(prompt="lately: {events}"),
+    ],
+    ids=["top-2", "trained-a", "top-2-trained-a", "prompt"],
+)
+def test_folded_gradients_equal_a_loop_over_users_for_every_kind_of_adapter(
+    backbone: Backbone, catalogue: Catalogue, spec: ModelSpec
+) -> None:
+    gradients = build(backbone, catalogue, 64, spec)
+    assert self_check(gradients, *some_users(catalogue)) < 1e-5
+    gradients.close()
 
 
 def test_folded_gradients_equal_a_loop_over_users_in_double_precision(
@@ -161,6 +185,24 @@ def test_a_gradient_that_depends_on_company_is_found(
     monkeypatch.setattr("groundswell.client.gradients.forecast_loss", mixed)
     with pytest.raises(ModelError, match="depends on who else"):
         check_independence(gradients, *some_users(catalogue))
+
+
+def test_a_hook_that_loses_part_of_a_gradient_is_found_before_the_first_round(
+    backbone: Backbone, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with loss_reduction "mean", where everything is multiplied by the length of the pass."""
+    gradients = build(backbone, catalogue)
+    real = gradients._fold
+
+    def scaled(owner: torch.Tensor, users: int) -> None:
+        real(owner, users)
+        for parameter in gradients.parameters.values():
+            sample = vars(parameter)["grad_sample"]
+            vars(parameter)["grad_sample"] = sample * 16
+
+    monkeypatch.setattr(gradients, "_fold", scaled)
+    with pytest.raises(ModelError, match="refusing to go on"):
+        self_check(gradients, *some_users(catalogue))
 
 
 def test_only_adapter_and_head_have_gradients(backbone: Backbone, catalogue: Catalogue) -> None:

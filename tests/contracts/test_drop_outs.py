@@ -128,6 +128,35 @@ def test_up_to_n_minus_t_sites_may_drop_out_at_every_stage(data: st.DataObject) 
     assert np.array_equal(total.total, fed.expected(total.survivors))
 
 
+@pytest.mark.parametrize("lost", ["request", "reply"])
+@pytest.mark.parametrize("phase", range(PHASES))
+@pytest.mark.parametrize("count", [4, 5, 7, 8])
+def test_any_number_of_drop_outs_up_to_n_minus_t_at_any_one_stage(
+    count: int, phase: int, lost: str
+) -> None:
+    """None, one, ... n - t sites die together, in a cold start and in the steady state."""
+    spare = count - federation(count, n_min=3).terms.threshold
+    assert spare >= 1
+    for dying in range(spare + 1):
+        for cold in (True, False):
+            if not cold and phase < 2:
+                continue
+            fed = federation(count, n_min=3)
+            if not cold:
+                run(fed, {}, cold=True, following=True)
+            dead = names_of(count)[:dying]
+            losses = {
+                (later, name): lost if later == phase else "request"
+                for name in dead
+                for later in range(phase, PHASES)
+            }
+            total = run(fed, losses, cold=cold, following=False)
+            # Whose vector has arrived is in the sum, whatever becomes of the site afterwards.
+            summed = names_of(count) if phase > 2 else names_of(count)[dying:]
+            assert total.survivors == tuple(summed)
+            assert np.array_equal(total.total, fed.expected(summed))
+
+
 @pytest.mark.parametrize("phase", range(PHASES))
 def test_one_drop_out_below_the_threshold_voids_the_attempt(phase: int) -> None:
     fed = federation(7, n_min=3)

@@ -1,0 +1,120 @@
+"""Every kind of release, on the real model: what one user can change is one bounded vector."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from groundswell.client.annotate import encode_site
+from groundswell.client.contributions import SiteData, Workplace
+from groundswell.shared.config_file import load_config
+from groundswell.shared.events import SCHEMA
+from groundswell.shared.plan import GRADIENT, Plan
+from groundswell.shared.spec import ModelSpec
+from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.transfer import ModelState
+from groundswell.simulation import audit_data
+from groundswell.simulation.setting import Setting
+
+KINDS = ("popularity", "h5", "pairs", "demand", "gradient", "evaluation")
+HEAVY = "user-heavy"
+EVENTS = 1_000_000
+SECRET = bytes(range(32))
+
+
+class Site:
+    """One site's users before preparation, and the plan that it works under."""
+
+    def __init__(self) -> None:
+        chosen = {
+            "privacy.eps_l": 50.0,
+            "train.rounds": 2,
+            "train.evaluations": 1,
+            "train.examples_per_user": 2,
+            "model.statistics": ["popularity", "h5", "pairs", "demand"],
+        }
+        config = load_config(None, chosen).config
+        dataset = audit_data.invent(4, 5, np.random.default_rng(1))
+        self.setting = Setting.build(config, dataset, 0)
+        self.plan: Plan = self.setting.plan(config, ModelSpec())
+        usual = next(iter(dataset.sites.values()))
+        self.events = pl.concat([usual, heavy(usual)]).sort("user", "time")
+        self.users = sorted(set(self.events["user"]))
+        self.places: dict[tuple[str, ...], Workplace] = {}
+        self.state = ModelState(self.setting.initial_model(ModelSpec()).weights, self._released())
+
+    def _released(self) -> dict[str, NDArray[np.float32]]:
+        """Statistics as after a first release, for the kinds that build on others."""
+        known: dict[str, NDArray[np.float32]] = {}
+        draw = np.random.default_rng(2)
+        catalogue, unit = self.setting.dataset.catalogue, self.setting.encoded.unit
+        for kind in STATISTICS.values():
+            noisy = draw.normal(20, 5, kind.dimension(len(catalogue)))
+            known |= kind.estimate(noisy, 100.0, 0.1, catalogue, known, unit)
+        return known
+
+    def sum_of(self, kind: str, users: list[str]) -> NDArray[np.int64]:
+        """int64 ``[d]``: the release of a site that has these users, before the noise."""
+        place = self.places.get(tuple(users))
+        if place is None:
+            place = self.places[tuple(users)] = self._workplace(users)
+        release = self.plan.release(kind)
+        assert release is not None
+        due = {GRADIENT: 1, "evaluation": 3}.get(kind, 3)
+        job = place.job(release, due, self.state)
+        return job.integer_sum(np.arange(job.users), SECRET, None)
+
+    def _workplace(self, users: list[str]) -> Workplace:
+        """These users prepared anew, as if there had never been others."""
+        setting = self.setting
+        rows = self.events.filter(pl.col("user").is_in(users))
+        prepared = encode_site(rows, setting.dataset.catalogue, setting.dataset.task)
+        data = SiteData(prepared, setting.dataset.catalogue, setting.backbone, setting.encoded)
+        return Workplace(data, self.plan)
+
+
+def heavy(usual: pl.DataFrame) -> pl.DataFrame:
+    """A million events of one user, over all the time and all the labels of the others."""
+    labels = usual["label"].unique().sort()
+    number = pl.int_range(EVENTS, dtype=pl.Int64)
+    step = audit_data.WEEKS * audit_data.WEEK / EVENTS
+    return pl.select(
+        pl.lit(usual["site"][0]).alias("site"),
+        pl.lit(HEAVY).alias("user"),
+        (pl.lit(audit_data.START) + number * step).alias("time"),
+        pl.lit("purchase").alias("action"),
+        pl.lit(None, pl.String).alias("item"),
+        pl.lit(labels).gather(number % len(labels)).alias("label"),
+        pl.lit(None, pl.String).alias("text"),
+        pl.lit(1.0).alias("value"),
+    ).cast(SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return Site()
+
+
+def norm_squared(vector: NDArray[np.int64]) -> int:
+    return sum(int(value) ** 2 for value in vector)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_removing_any_user_changes_the_sum_by_that_users_vector_and_at_most_delta(
+    kind: str, site: Site
+) -> None:
+    """One user of six has a million events, and counts no more than another."""
+    release = site.plan.release(kind)
+    assert release is not None
+    whole = site.sum_of(kind, site.users)
+    assert whole.shape == (release.dimension,)
+    moved = 0
+    for user in site.users:
+        others = [each for each in site.users if each != user]
+        alone = site.sum_of(kind, [user])
+        assert np.array_equal(whole - site.sum_of(kind, others), alone)
+        assert norm_squared(alone) <= release.scale**2
+        moved += bool(alone.any())
+    assert moved > 1
