@@ -13,6 +13,8 @@ from rich.table import Table
 
 from groundswell.shared.results import write_whole
 
+MOST_COLUMNS = 6
+
 app = typer.Typer(no_args_is_help=True, help="Measure us and a peer in one run.")
 
 JsonOption = Annotated[
@@ -134,6 +136,17 @@ def demand(
     report(benchmark.run(sites), json_file)
 
 
+@app.command()
+def scale(json_file: JsonOption = None) -> None:
+    """Cost per site, user, dimension and round, and what 100 sites would cost on paper.
+
+    Example: groundswell bench scale
+    """
+    from groundswell.simulation.benchmarks import scale as benchmark
+
+    report(benchmark.run(), json_file)
+
+
 def report(found: dict[str, Any], json_file: str | None) -> None:
     """Print a benchmark's figures; exit code 1 where both sides did not give the same result."""
     text = json.dumps(found, indent=1) + "\n"
@@ -150,7 +163,10 @@ def report(found: dict[str, Any], json_file: str | None) -> None:
 
 
 def print_report(found: dict[str, Any]) -> None:
-    """The headline, then a line for each case; cases with other columns in a table of their own."""
+    """The headline, then a line for each case; cases with other columns in a table of their own.
+
+    Where a line would not fit, each case is a column instead.
+    """
     console = Console()
     console.print(
         f"[bold]{found['name']}[/] on {found['machine']}: "
@@ -158,10 +174,16 @@ def print_report(found: dict[str, Any]) -> None:
         f"{found['peer_name']} {found['peer_version']} {found['peer']:.4g} {found['unit']}; "
         f"ratio {found['ratio']:.2f} (above 1: we are better)"
     )
-    for columns, cases in groupby(found["cases"], key=tuple):
-        table = Table(*columns)
-        for case in cases:
-            table.add_row(*(_cell(case[column]) for column in columns))
+    for columns, group in groupby(found["cases"], key=tuple):
+        cases = list(group)
+        if len(columns) > MOST_COLUMNS:
+            table = Table("", *(str(number) for number in range(1, len(cases) + 1)))
+            for column in columns:
+                table.add_row(column, *(_cell(case[column]) for case in cases))
+        else:
+            table = Table(*columns)
+            for case in cases:
+                table.add_row(*(_cell(case[column]) for column in columns))
         console.print(table)
 
 

@@ -122,7 +122,7 @@ def run(
     backbone = backbone or load_backbone()
     work = draw_work(data, users, np.random.default_rng(0), data.train[-1:])
     statistics = exact_statistics(data, backbone)
-    bench = _Bench(data, backbone, statistics, work, steps)
+    bench = Bench(data, backbone, statistics, work, steps)
     depth = len(backbone.layers())
     peers = {mode: bench.peer(mode, depth) for mode in ("hooks", "ghost")}
     own = {top: bench.ours(top) for top in CASES if top <= depth}
@@ -169,7 +169,7 @@ def _top(name: str) -> int:
     return int(name.removeprefix("top ")) if name.startswith("top ") else 0
 
 
-class _Bench:
+class Bench:
     """Builds the sides over one set of users."""
 
     def __init__(
@@ -184,9 +184,13 @@ class _Bench:
         self.work, self.steps = work, steps
 
     def ours(self, top: int) -> Callable[[], object]:
-        model, inputs = self._model(top)
-        side = OurStep(model, inputs)
-        return lambda: side.step(self.work)
+        """Our step over the users."""
+        return self.ours_with_dimension(top)[0]
+
+    def ours_with_dimension(self, top: int) -> tuple[Callable[[], object], int]:
+        """Our step, and the length of its vector."""
+        side = OurStep(*self._model(top))
+        return lambda: side.step(self.work), side.rule.max_nonzero
 
     def peer(self, mode: str, depth: int) -> Callable[[], object]:
         side, making = self._peer(mode, depth)

@@ -36,9 +36,9 @@ def data(small: Small) -> TrainData:
     )
 
 
-def _bench(data: TrainData) -> train._Bench:
+def _bench(data: TrainData) -> train.Bench:
     work = train.draw_work(data, 8, np.random.default_rng(0), data.train[-1:])
-    return train._Bench(data, load_backbone(), {}, work, 0)
+    return train.Bench(data, load_backbone(), {}, work, 0)
 
 
 def test_both_sides_give_the_same_gradients_and_every_case_has_its_figures(
