@@ -25,7 +25,8 @@ from groundswell.client.prepared import PreparedSite
 from groundswell.shared.backbone import Backbone, Encoded
 from groundswell.shared.batches import Inputs
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.errors import InputError, Refusal
+from groundswell.shared.device import preferred
+from groundswell.shared.errors import InputError, ModelError, Refusal
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.metrics import hits, ndcg
 from groundswell.shared.model import InterestModel, initialise, load_weights, weights_of
@@ -50,6 +51,8 @@ _BLOCK_VALUES = 1 << 23
 _SCORED_AT_ONCE = 512
 # Models whose gradients were checked in this process.
 _CHECKED: set[tuple[str, str]] = set()
+# Models for which the GPU failed that check, so that the processor computes them.
+_ON_THE_PROCESSOR: set[tuple[str, str]] = set()
 ATTEMPT = b"attempt\0"  # what rounding keys are derived for
 _EXAMPLES = b"examples\0"
 
@@ -110,14 +113,26 @@ class Workplace:
         if initial.hash().hex() != plan.initial_model_hash:
             raise Refusal("unknown-model", "the plan's first model is not what it describes")
         self._check_dimensions(len(initial.flat_weights()))
+        self.model.to(preferred())
         self.gradients = PerUserGradients(self.model, self.inputs)
         self._check_gradients()
 
     def _check_gradients(self) -> None:
         """The start-up self-check, once for each model in a process: it costs a second."""
         described = (self.plan.backbone_hash, str(sorted(self.plan.model.items())))
-        if self.weights and described not in _CHECKED:
-            self_check(self.gradients, *made_up(len(self.catalogue), self.task.window_us))
+        if not self.weights:
+            return
+        probe = made_up(len(self.catalogue), self.task.window_us)
+        if self.model.device.type != "cpu" and described not in _CHECKED:
+            try:
+                self_check(self.gradients, *probe)
+            except ModelError:
+                # Not every GPU's kernels give a user the same bits in any company.
+                _ON_THE_PROCESSOR.add(described)
+        if described in _ON_THE_PROCESSOR:
+            self.model.to("cpu")
+        if described not in _CHECKED:
+            self_check(self.gradients, *probe)
             _CHECKED.add(described)
 
     def job(self, release: PlannedRelease, round_number: int, model: ModelState) -> Job:
@@ -320,7 +335,7 @@ class EvaluationJob(ModelJob):
                 continue
             seen, moments = histories.take(here), np.full(len(here), at)
             coming = label_weights(seen, moments, place.task.window_us, len(place.catalogue))
-            logits = place.model(place.inputs.batch(seen, moments))[:, 0].numpy()
+            logits = place.model(place.inputs.batch(seen, moments))[:, 0].cpu().numpy()
             total[here] += np.nan_to_num(ndcg(hits(logits, coming > 0)))
             windows[here] += 1
         mean = total / np.maximum(windows, 1)

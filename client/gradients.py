@@ -77,7 +77,7 @@ class IntegerDPOptimizer(DPOptimizer):
         flat = torch.cat([sample.reshape(users, -1) for sample in samples], dim=1)
         rule = self.rule
         self.total += clip_and_round(
-            flat.double().numpy(),
+            flat.double().cpu().numpy(),
             rule.clip_norm,
             rule.scale,
             rule.max_nonzero,
@@ -204,7 +204,7 @@ class PerUserGradients:
         batch, targets = self.batch(h, row, at)
         logits = self.hooks(batch)
         loss = forecast_loss(logits, targets, batch.unrecent)
-        torch.autograd.backward((loss * torch.from_numpy(share).to(loss.dtype)).sum())
+        torch.autograd.backward((loss * torch.from_numpy(share).to(loss)).sum())
 
     def batch(self, h: Histories, row: Int64, at: Int64) -> tuple[Batch, Tensor]:
         rows = h.take(row)
@@ -212,7 +212,8 @@ class PerUserGradients:
         targets = presence_targets(rows, at, self.inputs.task.window_us, labels)
         dtype = self.model.head.weight.dtype
         batch = self.inputs.batch(rows, at, both_views=True)
-        return batch.to(dtype), torch.from_numpy(targets).to(dtype)
+        device = self.model.device
+        return batch.to(dtype).on(device), torch.from_numpy(targets).to(device, dtype)
 
     def _fold(self, owner: Tensor, users: int) -> None:
         """Add up each user's examples and drop the dummies behind them."""
@@ -220,7 +221,7 @@ class PerUserGradients:
             samples = _grad_sample(parameter)[: len(owner)]
             if len(samples) != users:
                 folded = samples.new_zeros(users, *samples.shape[1:])
-                samples = folded.index_add_(0, owner, samples)
+                samples = folded.index_add_(0, owner.to(samples.device), samples)
             vars(parameter)["grad_sample"] = samples
 
 
@@ -268,7 +269,7 @@ def _plain_gradient(
     parameters = [gradients.parameters[name] for name in sorted(gradients.parameters)]
     parts = torch.autograd.grad(loss, parameters)
     sampled.enable_hooks()
-    return np.asarray(torch.cat([part.reshape(-1) for part in parts]).numpy())
+    return np.asarray(torch.cat([part.reshape(-1) for part in parts]).cpu().numpy())
 
 
 def check_independence(gradients: PerUserGradients, h: Histories, row: Int64, at: Int64) -> None:

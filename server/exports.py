@@ -85,7 +85,7 @@ def _write_onnx(folder: Path, target: Path) -> None:
     inputs = tuple(vars(example)[name] for name in _INPUTS)
     rows = {name: {0: "histories"} for name in _INPUTS if name != "log_popularity"}
     torch.onnx.export(
-        _Probabilities(loaded.model).eval(),
+        _Probabilities(loaded.model.cpu()).eval(),
         inputs,
         str(target / "model.onnx"),
         dynamo=False,

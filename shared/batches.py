@@ -65,6 +65,21 @@ class Batch:
             return self
         return replace(self, tokens=self.tokens.dense() * self.mask[:, :, None])
 
+    def on(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        if self.scores.device == device:
+            return self
+        tokens = self.tokens
+        return Batch(
+            scores=self.scores.to(device),
+            facts=self.facts.to(device),
+            tokens=tokens.on(device) if isinstance(tokens, EventTokens) else tokens.to(device),
+            mask=self.mask.to(device),
+            weight=self.weight.to(device),
+            log_popularity=self.log_popularity.to(device),
+            unrecent=self.unrecent.to(device),
+        )
+
     def to(self, dtype: torch.dtype) -> Batch:
         """The same batch with its real numbers in another precision."""
         return replace(

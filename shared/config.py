@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from groundswell.shared.durations import Duration
 
@@ -214,18 +214,25 @@ class Model(Section):
         default=1, ge=1, description="top layers of the backbone that carry an adapter"
     )
     rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
+    frozen_a: bool = Field(
+        default=True,
+        description="train LoRA's B alone, so that noise enters once (FFA-LoRA); false: A as well, "
+        "with about twice the coordinates and without looked-up products",
+    )
     input: Literal["events", "prompt"] = Field(
         default="events",
         description="how the interest state reads a history: event by event from cached texts, or "
         "as one text (far slower)",
     )
-    language: str = Field(default="en", description="which of `prompts` is used")
     prompts: dict[str, str] = Field(
         default_factory=lambda: {
             "en": "Lately, newest first, this shopper did: {events}",
             "zh": "这位顾客最近的行为，由近到远：{events}",
         },
         description='for `input = "prompt"`: the text around a history\'s events, by language',
+    )
+    language: str = Field(
+        default="en", validate_default=True, description="which of `prompts` is used"
     )
     max_events: int = Field(
         default=16, ge=1, description="strongest recent events that the interest state reads"
@@ -239,14 +246,20 @@ class Model(Section):
         "trends); empty: none",
     )
 
-    @model_validator(mode="after")
-    def _a_prompt_with_events(self) -> Model:
-        for language, text in self.prompts.items():
+    @field_validator("prompts")
+    @classmethod
+    def _with_events(cls, value: dict[str, str]) -> dict[str, str]:
+        for language, text in value.items():
             if text.count("{events}") != 1:
-                raise ValueError(f"prompts.{language} must hold {{events}} once")
-        if self.language not in self.prompts:
-            raise ValueError(f"prompts has no {self.language!r}; write one, or change language")
-        return self
+                raise ValueError(f"the one for {language!r} must hold {{events}} once")
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _with_a_prompt(cls, value: str, info: ValidationInfo) -> str:
+        if value not in info.data.get("prompts", {value}):
+            raise ValueError(f"prompts has no {value!r}; write one, or change language")
+        return value
 
 
 class Privacy(Section):

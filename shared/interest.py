@@ -4,8 +4,8 @@ Event tokens are cached text embeddings; behind them stands one summary token, t
 whose output is the state. Only the summary's output is needed, so the last layer computes queries
 and feed-forward for it alone: the same numbers as the full layer, at a fraction of the cost.
 
-The adapter follows FFA-LoRA (arXiv 2403.12313): A is frozen, so noise on B alone enters once. A
-comes from ChaCha20 keyed by the plan's hash, B starts at 0.
+By default the adapter follows FFA-LoRA (arXiv 2403.12313): A is frozen, so noise on B alone enters
+once. A comes from ChaCha20 keyed by the plan's hash, B starts at 0.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def lora_config(backbone: Backbone, top: int, rank: int, alpha: int) -> LoraConf
 
 
 class InterestEncoder(nn.Module):
-    """Copies of the backbone's top layers with a LoRA adapter, of which B alone trains."""
+    """Copies of the backbone's top layers with a LoRA adapter; nothing trains at first."""
 
     def __init__(self, backbone: Backbone, *, top: int, rank: int, alpha: int) -> None:
         super().__init__()
@@ -97,8 +97,12 @@ class InterestEncoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
+        self.requires_grad_(False)
+
+    def train_adapter(self, *, frozen_a: bool) -> None:
+        """Let LoRA's B train, and A too unless it is frozen."""
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_("lora_B" in name)
+            parameter.requires_grad_("lora_B" in name or ("lora_A" in name and not frozen_a))
 
     def forward(self, tokens: Tensor | EventTokens, mask: Tensor, weight: Tensor) -> Tensor:
         """The interest state.
@@ -130,7 +134,10 @@ class InterestEncoder(nn.Module):
 
     def _projects(self, tables: TokenTables) -> bool:
         """Whether keys and values can be looked up instead of computed for every event."""
-        return self.top == 1 and _is_bert_layer(self.layers[-1]) and len(tables) <= LARGEST_TABLE
+        a = [p for name, p in self.named_parameters() if "lora_A" in name]
+        frozen = not any(p.requires_grad for p in a)
+        bert = self.top == 1 and _is_bert_layer(self.layers[-1])
+        return frozen and bert and len(tables) <= LARGEST_TABLE
 
     def _from_tables(self, tokens: EventTokens, mask: Tensor, share: Tensor) -> Tensor:
         """The last layer at the summary token, from tables of projected texts.

@@ -1,7 +1,8 @@
 """The model: a gated mixture of non-negative scores, one of them the interest state's text score.
 
 s(u, l) = log(1e-4 + sum_k exp(theta_k + Gamma_k facts(u)) f_k(u, l)), softmax over labels. What
-trains is LoRA's B and the head (theta, Gamma): the flat vector of the rounds, in sorted name order.
+trains is LoRA's B (A too where it is not frozen) and the head (theta, Gamma): the flat vector of
+the rounds, in sorted name order.
 """
 
 from __future__ import annotations
@@ -44,10 +45,8 @@ class InterestModel(nn.Module):
         self.spec = spec
         self.encoder = InterestEncoder(backbone, top=spec.layers, rank=spec.rank, alpha=spec.alpha)
         self.head = nn.Linear(len(FACTS), len(SCORE_NAMES))
-        self.encoder.requires_grad_(False)
         if spec.bert:
-            for name, parameter in self.encoder.named_parameters():
-                parameter.requires_grad_("lora_B" in name)
+            self.encoder.train_adapter(frozen_a=spec.frozen_a)
         self.register_buffer("label_directions", torch.zeros(0), persistent=False)
         self.register_buffer("label_centre", torch.zeros(0), persistent=False)
         self.use_labels(space)
@@ -57,12 +56,18 @@ class InterestModel(nn.Module):
 
     def use_labels(self, space: LabelSpace) -> None:
         """Score these labels from now on."""
-        dtype = self.head.weight.dtype
-        self.label_directions = torch.from_numpy(space.directions).to(dtype)
-        self.label_centre = torch.from_numpy(space.centre).to(dtype)
+        weight = self.head.weight
+        self.label_directions = torch.from_numpy(space.directions).to(weight)
+        self.label_centre = torch.from_numpy(space.centre).to(weight)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.weight.device
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits ``[R, V, L]``."""
+        """Logits ``[R, V, L]``, where the model computes."""
+        batch = batch.on(self.device)
         gates = self.head(batch.facts).clamp(max=LARGEST_LOG_GATE).exp()
         mixture = (batch.scores @ gates[:, :, :-1, None]).squeeze(3)
         if self.spec.bert:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from groundswell.shared.backbone import Backbone, Encoded, load_backbone
 from groundswell.shared.batches import Batch, Inputs
 from groundswell.shared.checkpoint import Checkpoint, load, read_manifest
+from groundswell.shared.device import preferred
 from groundswell.shared.frames import events_frame, histories_of
 from groundswell.shared.habits import habits
 from groundswell.shared.histories import Float32, Histories, Int64
@@ -47,6 +48,7 @@ class Forecaster:
         self.model = InterestModel(checkpoint.spec, backbone, self.inputs.space)
         load_weights(self.model, checkpoint.weights)
         self.model.eval()
+        self.model.to(preferred())
 
     def predict(self, events: Any, at: datetime | str | None = None) -> pl.DataFrame:
         """Forecast all labels of every user in ``events``.

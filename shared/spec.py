@@ -21,6 +21,7 @@ class ModelSpec:
         backbone: public name of the language model.
         layers: top layers that the interest state runs through.
         rank: LoRA rank r; alpha: LoRA's scale is alpha / r.
+        frozen_a: LoRA's A stays as it was drawn; else it trains with B.
         tokens: most events of a history that the interest state reads.
         prompt: template of a text that names these events (``prompts.py``), of which the state then
             reads the word pieces; empty: event tokens.
@@ -32,6 +33,7 @@ class ModelSpec:
     layers: int = 1
     rank: int = 8
     alpha: int = 8
+    frozen_a: bool = True
     tokens: int = 16
     prompt: str = ""
     sharpness: float = 3.0
@@ -56,6 +58,7 @@ class ModelSpec:
             backbone=section.backbone,
             layers=section.layers,
             rank=section.rank,
+            frozen_a=section.frozen_a,
             tokens=section.max_events,
             prompt=section.prompts[section.language] if section.input == "prompt" else "",
             habit=section.habit,

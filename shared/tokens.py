@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,6 +42,22 @@ class TokenTables:
         """These tables followed by more texts, ``[m, W]``."""
         return TokenTables(torch.cat([self.texts, further]), self.contexts, self.gaps, self)
 
+    def on(self, device: torch.device) -> TokenTables:
+        """The same tables on a device; the same object each time, so that what is kept for it can
+        be found."""
+        if self.texts.device == device:
+            return self
+        found = self._elsewhere.get(device)
+        if found is None:
+            begins = None if self.begins is None else self.begins.on(device)
+            found = TokenTables(self.texts.to(device), self.contexts.to(device), self.gaps, begins)
+            self._elsewhere[device] = found
+        return found
+
+    @cached_property
+    def _elsewhere(self) -> dict[torch.device, TokenTables]:
+        return {}
+
     def mapped(self, change: Callable[[Tensor], Tensor]) -> TokenTables:
         """Tables with every row changed."""
         return TokenTables(change(self.texts), change(self.contexts), self.gaps)
@@ -66,6 +83,10 @@ class EventTokens:
     def dense(self) -> Tensor:
         """``[R, T, D]``: the tokens themselves."""
         return self.look_up(self.tables)
+
+    def on(self, device: torch.device) -> EventTokens:
+        """The same tokens on a device."""
+        return EventTokens(self.tables.on(device), self.text.to(device), self.context.to(device))
 
     def to(self, dtype: torch.dtype) -> EventTokens:
         """The same tokens in another precision."""

@@ -19,7 +19,7 @@ def model_scorer(workplace: Workplace, state: ModelState) -> Scorer:
     def score(rows: Histories, at: Int64) -> Forecast:
         workplace.inputs.statistics = state.statistics
         load_weights(workplace.model, state.weights)
-        logits = workplace.model(workplace.inputs.batch(rows, np.asarray(at)))[:, 0]
+        logits = workplace.model(workplace.inputs.batch(rows, np.asarray(at)))[:, 0].cpu()
         return Forecast(logits.numpy(), torch.softmax(logits, dim=1).numpy())
 
     return score

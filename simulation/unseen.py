@@ -97,6 +97,6 @@ def extended_scorer(
 
     @torch.no_grad()
     def score(rows: Histories, at: Int64) -> Forecast:
-        return Forecast(model(inputs.batch(rows, np.asarray(at)))[:, 0].numpy())
+        return Forecast(model(inputs.batch(rows, np.asarray(at)))[:, 0].cpu().numpy())
 
     return score

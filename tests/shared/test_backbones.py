@@ -76,10 +76,12 @@ def backbone(folder: Path) -> Backbone:
     return load_backbone(str(folder))
 
 
-@pytest.fixture(params=((1, ""), (2, ""), (1, "did: {events}")), ids=("top-1", "top-2", "prompt"))
+@pytest.fixture(
+    params=({}, {"layers": 2}, {"prompt": "did: {events}"}, {"frozen_a": False}),
+    ids=("top-1", "top-2", "prompt", "trained-a"),
+)
 def spec(request: pytest.FixtureRequest, backbone: Backbone) -> ModelSpec:
-    layers, prompt = request.param
-    return ModelSpec(backbone=backbone.name, layers=layers, rank=2, tokens=4, prompt=prompt)
+    return ModelSpec(**{"backbone": backbone.name, "rank": 2, "tokens": 4} | request.param)
 
 
 def model_of(spec: ModelSpec, backbone: Backbone, shop: Catalogue) -> tuple[InterestModel, Inputs]:
@@ -131,8 +133,11 @@ def test_only_adapter_and_head_train_and_b_starts_at_zero(
 ) -> None:
     model, _ = model_of(spec, backbone, shop)
     names = set(trainable(model))
-    assert {name for name in names if "lora_B" not in name} == {"head.weight", "head.bias"}
-    assert any("lora_B" in name for name in names)
+    adapter = {name for name in names if "lora_B" in name}
+    if not spec.frozen_a:
+        adapter |= {name.replace("lora_B", "lora_A") for name in adapter}
+    assert adapter
+    assert names == adapter | {"head.weight", "head.bias"}
     assert all(not p.any() for n, p in trainable(model).items() if "lora_B" in n)
 
 
