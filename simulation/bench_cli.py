@@ -147,6 +147,26 @@ def scale(json_file: JsonOption = None) -> None:
     report(benchmark.run(), json_file)
 
 
+@app.command()
+def quality(
+    data: Annotated[str, typer.Option(help="complete_journey.")] = "complete_journey",
+    grid: Annotated[str, typer.Option(help="default, or all with every ablation.")] = "default",
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each variant.")] = 3,
+    rounds: Annotated[int | None, typer.Option(min=1, help="For a trial: fewer rounds.")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """What each part of the model is worth on real data, against the honest baseline.
+
+    Example: groundswell bench quality --grid default --seeds 3
+    """
+    from groundswell.simulation.benchmarks import quality as benchmark
+
+    def told(line: str) -> None:
+        typer.echo(line, err=True)
+
+    report(benchmark.run(data, grid, seeds, rounds=rounds, told=told), json_file)
+
+
 def report(found: dict[str, Any], json_file: str | None) -> None:
     """Print a benchmark's figures; exit code 1 where both sides did not give the same result."""
     text = json.dumps(found, indent=1) + "\n"

@@ -20,6 +20,7 @@ from groundswell.shared.metrics import (
     Calibration,
     Float64,
     calibration,
+    hit_rate,
     hits,
     log_loss,
     ranking_metrics,
@@ -268,7 +269,7 @@ class _Collector:
         if name == UNSEEN_LABELS:
             values = {f"recall@{UNSEEN_K}": recall(found, UNSEEN_K)}
         else:
-            values = ranking_metrics(found)
+            values = {**ranking_metrics(found), "hr@10": hit_rate(found)}
             if forecast.probabilities is not None:
                 values["log_loss"] = log_loss(forecast.probabilities, chunk.weights, ranked)
                 self._add_calibration(chunk, forecast.probabilities, ranked)
