@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-federation test-browser test-faults test-docker audit bench install lint proto docs clean
+.PHONY: demo test test-federation test-browser test-faults test-docker test-fuzz audit bench install lint proto docs clean
 .DEFAULT_GOAL := demo
 
 install: .venv/installed
@@ -46,6 +46,10 @@ test-browser: install
 test-faults: install
 	GROUNDSWELL_FAULTS=$$(git rev-parse HEAD) $(BIN)/pytest tests/faults
 
+# Every parser and every RPC meets invented input, a minute each; `make test` tries 200 inputs each.
+test-fuzz: install
+	OMP_NUM_THREADS=1 GROUNDSWELL_FUZZ_SECONDS=60 $(BIN)/pytest -m fuzz
+
 # Builds the images and runs the demo federation in them; says which step failed where it can't.
 test-docker: install
 	docker/test-images.sh
@@ -55,12 +59,14 @@ audit: install
 	mkdir -p runs
 	$(BIN)/groundswell audit --json runs/audit.json
 
-# Every benchmark measures us and a peer in one run; about half an hour in all.
+# Every benchmark measures us and a peer in one run; quality takes about half an hour, the rest less
+# in all. Query needs the demo's model and takes it from runs/demo, which it makes if it is missing.
 bench: install
 	mkdir -p runs/bench
-	$(BIN)/groundswell bench secure-sum --json runs/bench/secure-sum.json
-	$(BIN)/groundswell bench phase --json runs/bench/phase.json
-	$(BIN)/groundswell bench ingest --json runs/bench/ingest.json
+	test -f runs/demo/model/manifest.json || $(BIN)/groundswell simulate --out runs/demo
+	for name in train secure-sum federation ingest query phase demand scale quality; do \
+		OMP_NUM_THREADS=1 $(BIN)/groundswell bench $$name --json runs/bench/$$name.json || exit 1; \
+	done
 
 docs: install
 	$(BIN)/python -m groundswell.shared.config_docs docs/config.md

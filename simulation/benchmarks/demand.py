@@ -7,7 +7,6 @@ what absolute errors ask for. Peer: damped Holt, its parameters tuned on the sam
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -25,6 +24,7 @@ from groundswell.shared import demand
 from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
 from groundswell.shared.histories import Histories
 from groundswell.shared.task import Occasion
+from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.datasets import complete_journey
 from groundswell.simulation.datasets.dataset import Dataset
 
@@ -98,7 +98,7 @@ def run(sites: int = 8) -> dict[str, Any]:
     ours, peer = by_name["totals and plan, with Holt"], by_name["damped Holt"]
     return {
         "name": "demand",
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "machine": machine(),
         "ours": ours["wmape"],
         "peer": peer["wmape"],
         "unit": "WMAPE",

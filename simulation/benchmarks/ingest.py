@@ -8,7 +8,6 @@ beside it. Each side runs in a process of its own, and ``equal`` compares what t
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from groundswell.shared.errors import GroundswellError
+from groundswell.simulation.benchmarks.machine import machine
 
 ROWS = 10_000_000
 _CHUNK = 1_000_000
@@ -53,7 +53,7 @@ def run(
     ours, peer = headline["ours"], headline["polars"]
     figures = {
         "name": "ingest",
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "machine": machine(),
         "ours": ours["rows_per_second"],
         "peer": peer["rows_per_second"],
         "unit": "rows/s",

@@ -7,7 +7,6 @@ vault that echoes. Ours has the warm worker and the paced polls; stock has Flowe
 from __future__ import annotations
 
 import json
-import platform
 import secrets
 import shutil
 import socket
@@ -27,6 +26,7 @@ from groundswell.server.bundle import write_bundle
 from groundswell.server.flower_commands import FlowerCommands, environment, program
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.wire import groundswell_pb2 as wire
+from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.processes import free_port, python_module, running
 
 _START_SECONDS = 90.0
@@ -53,7 +53,7 @@ def run(nodes: int = 2, phases: int = 5, payload: int = 65_536) -> dict[str, Any
     ours, stock = (float(statistics.median(case["seconds"])) for case in cases)
     return {
         "name": "phase",
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "machine": machine(),
         "ours": ours,
         "peer": stock,
         "unit": "s",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 import polars as pl
 
 from groundswell.shared.errors import InputError
+from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.benchmarks.query_int8 import compare
 from groundswell.simulation.benchmarks.query_load import Load, ask, load
 from groundswell.simulation.datasets import complete_journey
@@ -89,7 +89,7 @@ def run(model: Path, clients: int, seconds: float) -> dict[str, Any]:
     ours, peer = rates["ours"], rates["plain"]
     return {
         "name": "query",
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "machine": machine(),
         "ours": ours,
         "peer": peer,
         "unit": "requests/s",

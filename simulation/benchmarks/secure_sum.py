@@ -12,7 +12,6 @@ The very first one, in which every site also checks every certificate, stands be
 from __future__ import annotations
 
 import cProfile
-import platform
 import pstats
 import statistics
 import time
@@ -28,6 +27,7 @@ from groundswell.shared.errors import InputError
 from groundswell.shared.roster import LARGEST_ROSTER
 from groundswell.shared.wire import groundswell_pb2 as wire
 from groundswell.simulation.benchmarks.flower_secagg import LARGEST_ENTRY, FlowerSum
+from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.secure_sites import SumFederation, Vector, exchange_with
 
 TABLE_SITES = (8, 16, 32, 64, 128)
@@ -83,7 +83,7 @@ def run(
         ]
     return {
         "name": "secure-sum",
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "machine": machine(),
         "ours": headline["ours"],
         "peer": headline["peer"],
         "unit": "computing seconds of one sum, all sites and the coordinator",
