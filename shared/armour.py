@@ -8,7 +8,6 @@ base64, 64 characters a line
 from __future__ import annotations
 
 import base64
-import binascii
 import textwrap
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def decode(kind: str, text: str) -> bytes:
         raise ValueError(f"no {kind.lower()}")
     try:
         return base64.b64decode("".join(lines[1:-1]), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(f"damaged {kind.lower()}") from error
 
 

@@ -79,15 +79,19 @@ class Catalogue:
         """The inverse of ``canonical_bytes``; raises InputError for anything else."""
         try:
             payload = json.loads(data)
+            columns = [list(payload[key]) for key in ("labels", "texts", "groups", "sizes")]
+            if len({len(column) for column in columns}) != 1:
+                raise ValueError("labels, texts, groups and sizes are not of one length")
+            labels, texts, groups, sizes = columns
             return cls(
                 name,
-                tuple(payload["labels"]),
-                tuple(payload["texts"]),
-                tuple(payload["groups"]),
-                np.asarray(payload["sizes"], dtype=np.float32),
+                tuple(labels),
+                tuple(texts),
+                tuple(groups),
+                np.asarray(sizes, dtype=np.float32),
                 MappingProxyType(dict(payload["items"])),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(
                 "catalogue", name, f"the file is not a catalogue ({error})", "fetch it again"
             ) from error

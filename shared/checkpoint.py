@@ -133,14 +133,18 @@ def load(folder: Path, backbone: Backbone) -> Checkpoint:
             privacy=manifest["privacy"],
             card=(folder / "README.md").read_text(encoding="utf-8"),
         )
-    except (OSError, KeyError, ValueError, InputError, SafetensorError) as error:
-        raise ModelError(f"the model in {folder.name!r} can't be read: {error}") from error
+        hashes = manifest["model_hash"], manifest["catalogue_hash"]
+    except (
+        OSError, KeyError, TypeError, AttributeError, ValueError, InputError, SafetensorError
+    ) as error:  # fmt: skip
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"the model in {folder.name!r} can't be read: {reason}") from error
     if checkpoint.backbone_hash != backbone.hash:
         raise ModelError(
             f"the model in {folder.name!r} belongs to another {spec.backbone}; "
             "name the folder of the backbone that it was trained on"
         )
-    if checkpoint.hash != manifest["model_hash"] or catalogue.hash != manifest["catalogue_hash"]:
+    if (checkpoint.hash, catalogue.hash) != hashes:
         raise ModelError(f"the model in {folder.name!r} does not match its hashes; fetch it again")
     return checkpoint
 
@@ -151,8 +155,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder.name!r} holds no readable manifest.json") from error
-    if manifest.get("format") != FORMAT:
-        raise ModelError(f"{folder.name!r} has format {manifest.get('format')}, not {FORMAT}")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ModelError(f"the manifest.json in {folder.name!r} has not the format {FORMAT}")
     return manifest
 
 

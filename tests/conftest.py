@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,18 @@ PRIVACY = {
     "excludes": [],
 }
 STATISTICS_AS_OF = 1_500_000_000_000_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Repeat a fuzz test, with new input each time, for ``GROUNDSWELL_FUZZ_SECONDS``."""
+    end = time.monotonic() + float(os.environ.get("GROUNDSWELL_FUZZ_SECONDS", "0"))
+    outcome = yield
+    if pyfuncitem.get_closest_marker("fuzz") is not None:
+        names = pyfuncitem._fixtureinfo.argnames
+        while time.monotonic() < end:
+            pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    return outcome
 
 
 @pytest.fixture(scope="session")

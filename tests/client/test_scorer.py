@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from groundswell.client.annotate import encode_site
 from groundswell.client.local_client import LocalClient
-from groundswell.client.local_server import local_handlers
+from groundswell.client.local_server import SERVICE, local_handlers
 from groundswell.client.prepared import PreparedSite
 from groundswell.client.scorer import Scorer
 from groundswell.client.sockets import listen
@@ -21,6 +24,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.events import SCHEMA
 from groundswell.shared.questions import Event, PredictRequest
+from groundswell.shared.wire import local_pb2 as wire
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 # user, day, action, label, text
@@ -170,3 +174,55 @@ def test_the_local_socket_says_what_is_wrong(local: LocalClient, tmp_path: Path)
         local.audience("COFFEE", 0)
     with pytest.raises(Refusal, match="can't be opened"):
         LocalClient(tmp_path / "none.sock", seconds=2).audience("COFFEE", 1)
+
+
+SOUND = {
+    "Score": wire.ScoreRequest(top=2, at=1_737_000_000_000_000),
+    "Audience": wire.AudienceRequest(label="COFFEE", top=2),
+    "Trends": wire.SiteTrendsRequest(labels=["TEA"], windows=20, lead=1),
+    "Explain": wire.ExplainUserRequest(user="anna", label="COFFEE"),
+}
+EDITS = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(0, 10), st.binary(max_size=12)), max_size=3
+)
+
+
+@pytest.fixture(scope="module")
+def channel(scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+    socket = tmp_path_factory.mktemp("local") / "local.sock"
+    server = listen(socket, local_handlers(scorer), group=None, workers=2)
+    with grpc.insecure_channel(f"unix:{socket}") as opened:
+        yield opened
+    server.stop(None)
+
+
+@pytest.mark.fuzz
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(sorted(SOUND)), EDITS, st.none() | st.binary(max_size=80))
+def test_any_bytes_over_the_local_socket_get_an_answer_or_a_status(
+    channel: grpc.Channel,
+    method: str,
+    edits: list[tuple[int, int, bytes]],
+    other: bytes | None,
+) -> None:
+    data = SOUND[method].SerializeToString()
+    for position, length, new in edits:
+        at = position % (len(data) + 1)
+        data = data[:at] + new + data[at + length :]
+    data = data if other is None else other
+    path = f"/{SERVICE}/{method}"
+    try:
+        if method == "Score":
+            assert all(
+                isinstance(row, bytes) for row in channel.unary_stream(path, None, None)(data)
+            )
+        else:
+            assert isinstance(channel.unary_unary(path, None, None)(data, timeout=30), bytes)
+    except grpc.RpcError as error:
+        said = error.code()
+    else:
+        said = grpc.StatusCode.OK
+    allowed = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+    assert said in allowed

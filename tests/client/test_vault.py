@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any, cast
 import grpc
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from groundswell.client.contributions import SiteData
@@ -407,3 +410,35 @@ def test_what_breaks_anywhere_else_is_one_constant_code(
     handler = VaultHandler(house.vaults["site-1"])
     reply = handler.handle(b"anything", cast(grpc.ServicerContext, None))
     assert parse(wire.VaultReply, reply) == wire.VaultReply(refused=wire.Refused(code="failed"))
+
+
+EDITS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.integers(0, 40), st.binary(max_size=20)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.fuzz
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_any_bytes_over_the_relays_socket_get_a_reply_or_a_code(
+    house: House, plan: Plan, data: st.DataObject
+) -> None:
+    """Bytes of any kind, and the requests of a round, damaged: never an unforeseen fault."""
+    if not house.asked:
+        house.join(plan)
+        house.round("gradient", 1, 2000)
+    _, request, _ = data.draw(st.sampled_from(house.asked))
+    for position, length, new in data.draw(EDITS):
+        at = position % (len(request) + 1)
+        request = request[:at] + new + request[at + length :]
+    sent = data.draw(st.just(request) | st.binary(max_size=300))
+    reply = VaultHandler(house.vaults["site-1"]).handle(sent, cast(grpc.ServicerContext, None))
+    answer = parse(wire.VaultReply, reply)
+    assert answer.WhichOneof("reply") is not None
+    assert re.fullmatch(r"[a-z]*(-[a-z]+)*", answer.refused.code)
+    assert answer.refused.code != "failed"
+    assert house.ledgers["site-1"].spend().events == 1

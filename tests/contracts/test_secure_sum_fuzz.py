@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from groundswell.shared.errors import AttemptVoid
 from groundswell.shared.wire import groundswell_pb2 as wire
 from groundswell.simulation.secure_sites import SumFederation, exchange_with
 
+pytestmark = pytest.mark.fuzz
 NOW = 1_700_000_000
 NAMES = ("east", "north", "south", "west")
 CODE = re.compile(r"[a-z]+(-[a-z]+)*")

@@ -177,6 +177,7 @@ def test_a_request_that_no_ca_could_approve_is_refused_at_once(
     assert not (tmp_path / "site").exists()
 
 
+@pytest.mark.fuzz
 @settings(max_examples=200, deadline=None)
 @given(
     data=st.one_of(

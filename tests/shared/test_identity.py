@@ -57,6 +57,7 @@ def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         SigningKey.read(path)
 
 
+@pytest.mark.fuzz
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=64))
 def test_any_bytes_in_a_key_file_give_a_key_or_one_clear_error(
@@ -166,6 +167,7 @@ def test_names_are_short_and_plain(text: str, right: bool) -> None:
     assert is_name(text) is right
 
 
+@pytest.mark.fuzz
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_as_certificate_or_list_are_refused_with_a_code(body: bytes, sign: bool) -> None:
@@ -179,6 +181,7 @@ def test_any_bytes_as_certificate_or_list_are_refused_with_a_code(body: bytes, s
         assert code_of(read, wire.Signed(body=body, signature=signature)) in codes
 
 
+@pytest.mark.fuzz
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:

@@ -113,6 +113,7 @@ def test_every_single_bad_share_is_left_out_at_once() -> None:
         assert combine(forged, 5, lambda found: found == secret) == secret
 
 
+@pytest.mark.fuzz
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.integers(1, 20), st.binary(max_size=40), max_size=10), st.integers(1, 5))
 def test_any_bytes_may_stand_as_shares(shares: dict[int, bytes], threshold: int) -> None:

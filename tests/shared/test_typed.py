@@ -51,6 +51,7 @@ def test_what_names_nothing_or_too_much_is_refused(typed: str) -> None:
         typed_history(typed, NOW)
 
 
+@pytest.mark.fuzz
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(typed: str) -> None:
     try:

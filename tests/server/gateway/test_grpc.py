@@ -191,6 +191,7 @@ def outcome(work: Callable[[], Any]) -> tuple[str, str]:
     return "OK", ""
 
 
+@pytest.mark.fuzz
 @settings(
     max_examples=150,
     deadline=None,
@@ -215,6 +216,7 @@ EVENT_MESSAGES = st.builds(
 )
 
 
+@pytest.mark.fuzz
 @settings(
     max_examples=150,
     deadline=None,
