@@ -18,10 +18,10 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.inputs import catalogue_from, task_from
+from groundswell.shared.roster import LARGEST_ROSTER, most_users
 from groundswell.shared.task import MICROSECOND, Task, held_back
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ROSTER = 128
 _MANY = 0.2  # share of rejected rows that is worth a word
 
 
@@ -213,7 +213,7 @@ def _judge(
     if unweighted:
         remarks.append(f"{_list(unweighted)}: no weight in [task].actions, so habit and text only")
     _judge_sites(report, config)
-    if declared_users is not None and report.users > 1.05 * declared_users:
+    if declared_users is not None and report.users > most_users(declared_users):
         refused.append(
             f"an import refuses {report.users} users where {declared_users} are declared: "
             "declare the number anew"
@@ -242,8 +242,10 @@ def _judge_sites(report: CheckReport, config: Config) -> None:
         return
     if len(report.sites) < 2:
         report.refused.append(f"{len(report.sites)} site(s): a federation needs two at least")
-    if len(report.sites) > _ROSTER and not isinstance(rule, HomeRule):
-        report.refused.append(f"{len(report.sites)} sites: a federation has at most {_ROSTER}")
+    if len(report.sites) > LARGEST_ROSTER and not isinstance(rule, HomeRule):
+        report.refused.append(
+            f"{len(report.sites)} sites: a federation has at most {LARGEST_ROSTER}"
+        )
 
 
 def _list(names: Iterable[str]) -> str:

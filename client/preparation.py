@@ -35,13 +35,13 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import Data
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
+from groundswell.shared.roster import most_users
 from groundswell.shared.task import Task
 
 _BATCH = 500_000  # rows that are divided at once
 _ROWS_PER_PART = 300_000
 _PARTS = (1, 512)
 _ENGINE: Final = "in-memory"  # several times faster than streaming at the size of one part
-_ROOM = 1.05  # a store may hold this many times the declared users (design, section 3)
 
 
 class Preparation:
@@ -196,11 +196,11 @@ def import_site(
             kept = prepared.filter(~pl.col("user").is_in(forgotten))
             report.annotate.rejected["forgotten"] += len(prepared) - len(kept)
             writer.write(kept)
-        if declared_users is not None and writer.users > _ROOM * declared_users:
+        if declared_users is not None and writer.users > (most := most_users(declared_users)):
             raise InputError(
                 "declared users",
                 declared_users,
-                f"the store would hold {writer.users} users, more than {_ROOM} times as many",
+                f"the store would hold {writer.users} users, and may hold {most}",
                 "declare the number of users anew, then import again",
             )
     return report

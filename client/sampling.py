@@ -16,9 +16,7 @@ from scipy.special import bdtrc
 from groundswell.client.mechanism import Randomness
 from groundswell.shared.accounting import OVERFLOW_PROBABILITY
 from groundswell.shared.errors import InputError
-
-# `import` refuses a store with more users than this over the declared number.
-DECLARED_MARGIN_PERCENT = 105
+from groundswell.shared.roster import most_users
 
 
 def poisson_sample(count: int, rate: float, randomness: Randomness) -> NDArray[np.bool_]:
@@ -33,11 +31,6 @@ def poisson_sample(count: int, rate: float, randomness: Randomness) -> NDArray[n
     if rate == 1:
         return np.ones(count, dtype=np.bool_)
     return randomness.words(count) < np.uint64(int(math.ldexp(rate, 64)))
-
-
-def most_users(declared: int) -> int:
-    """Most users that a store may hold while ``declared`` stands: ceil(1.05 declared)."""
-    return -(-declared * DECLARED_MARGIN_PERCENT // 100)
 
 
 def slots(declared: int, rate: float) -> int:

@@ -273,7 +273,7 @@ def sites_hash(purpose: str, sites: Iterable[str]) -> bytes:
 
 
 def most_users(declared: int) -> int:
-    """Most users that a site sums at once: ceil(1.05 N) of the N that it declared."""
+    """Most users that a site may hold, and so sum at once: ceil(1.05 N) of the N it declared."""
     return -(-declared * DECLARED_MARGIN_PERCENT // 100)
 
 

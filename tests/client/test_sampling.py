@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from groundswell.client.mechanism import SystemRandomness, gaussian_noise
-from groundswell.client.sampling import (
-    most_users,
-    poisson_sample,
-    slots,
-    within_slots,
-)
+from groundswell.client.sampling import poisson_sample, slots, within_slots
 from groundswell.shared.errors import InputError
+from groundswell.shared.roster import most_users
 from groundswell.simulation.seeded import NoNoise, SeededRandomness
 
 USERS = 2000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -27,21 +27,17 @@ from groundswell.client.ledger_rows import Record, check
 from groundswell.client.policy import SitePolicy
 from groundswell.client.preparation import Preparation
 from groundswell.server import checkpointing
-from groundswell.shared import armour, messages
 from groundswell.shared.backbone import Backbone, load_backbone
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import load
 from groundswell.shared.config import Columns, Data
 from groundswell.shared.config_file import load_config
-from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import InputError, LedgerError, ModelError, Refusal
 from groundswell.shared.identity import SigningKey, sealed_plan
 from groundswell.shared.invitation import Invitation
 from groundswell.shared.plan import Plan
-from groundswell.shared.questions import ExplainRequest, PredictRequest, RecommendRequest
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
-from groundswell.shared.wire import query_pb2 as query
 from groundswell.simulation import audit_data
 from groundswell.simulation.secure_sites import Consortium
 from groundswell.simulation.setting import Setting
@@ -299,16 +295,6 @@ def test_catalogue(data: st.DataObject, setting: Setting) -> None:
         one_line(error)
 
 
-@fuzzed
-@given(EDITS, st.sampled_from([armour.CERTIFICATE, armour.REQUEST]))
-def test_armour(edits: Sequence[tuple[int, int, bytes]], kind: str) -> None:
-    text = damaged(armour.encode(kind, bytes(range(100))).encode(), edits)
-    try:
-        armour.decode(kind, text.decode("utf-8", "replace"))
-    except ValueError as error:
-        told(error, kind.lower())
-
-
 # --- ledger and checkpoints ------------------------------------------------------------------
 
 
@@ -386,7 +372,7 @@ def test_coordinators_checkpoint(
         one_line(error)
 
 
-# --- events and questions --------------------------------------------------------------------
+# --- events ----------------------------------------------------------------------------------
 
 CELLS = st.text(max_size=12) | st.sampled_from(["1", "2025-01-06T10:00:00Z", '"'])
 CSV = st.one_of(
@@ -410,41 +396,3 @@ def test_events(data: bytes, setting: Setting, tmp_path: Path) -> None:
         one_line(error)
     else:
         assert all(part["user"].null_count() == 0 for part in parts)
-
-
-QUESTION = {
-    "events": [{"time": "2025-01-06T10:00:00Z", "action": "view", "label": "TEA", "text": "tea"}],
-    "at": "2025-01-08T00:00:00Z",
-    "window": "7d",
-    "top": 3,
-}
-
-
-@fuzzed
-@given(texts_of(QUESTION))
-def test_questions_as_json(data: bytes) -> None:
-    for kind in (PredictRequest, RecommendRequest, ExplainRequest):
-        try:
-            kind.model_validate_json(data)
-        except ValidationError as error:
-            told(error, "")
-
-
-@fuzzed
-@given(st.one_of(st.binary(max_size=200), EDITS))
-def test_questions_as_protobuf(change: bytes | list[tuple[int, int, bytes]]) -> None:
-    sound = query.PredictRequest(window="7d", top=3)
-    sound.events.add(action="view", label="TEA").time.FromJsonString("2025-01-06T10:00:00Z")
-    data = change if isinstance(change, bytes) else damaged(sound.SerializeToString(), change)
-    readers: Mapping[type[Any], Callable[[Any], object]] = {
-        query.PredictRequest: messages.predict_request,
-        query.RecommendRequest: messages.recommend_request,
-        query.ExplainRequest: messages.explain_request,
-        query.TrendsRequest: messages.trends_request,
-        query.StreamRequest: messages.stream_request,
-    }
-    for kind, read in readers.items():
-        try:
-            read(parse(kind, data))
-        except (Refusal, InputError) as error:
-            told(error, "")
