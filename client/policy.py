@@ -71,6 +71,8 @@ class SitePolicy(BaseModel):
         n_min: least survivors, the site included.
         least_roster: least number of sites whose masks stand in a sum.
         colluders: merchants that are assumed to collude with the coordinator.
+        least_seconds_per_slot: least time from a request to the vector that answers it; above what
+            this site's computing ever takes, it tells nothing of the users.
         backbone_hashes, catalogue_hashes: SHA-256 (hex) of what the site has checked itself.
         window_days: length of the budget window.
         acceptance: ``policy`` takes any plan within these rules, ``explicit`` only plans whose hash
@@ -88,6 +90,7 @@ class SitePolicy(BaseModel):
     n_min: int = Field(ge=2)
     least_roster: int = Field(default=2, ge=2)
     colluders: int = Field(default=1, ge=0)
+    least_seconds_per_slot: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     backbone_hashes: tuple[Hex32, ...]
     catalogue_hashes: tuple[Hex32, ...]
     window_days: int = Field(default=365, ge=1)
@@ -280,6 +283,12 @@ class SitePolicy(BaseModel):
                 "examples-too-many",
                 f"{plan.examples_per_user} examples a user are above the site's "
                 f"{self.largest_examples_per_user}",
+            )
+        if plan.seconds_per_slot < self.least_seconds_per_slot:
+            raise Refusal(
+                "slot-too-short",
+                f"vectors after {plan.seconds_per_slot:g} s are sooner than the site's "
+                f"{self.least_seconds_per_slot:g} s",
             )
         if plan.backbone_hash not in self.backbone_hashes:
             raise Refusal("unknown-backbone", f"backbone {plan.backbone_hash} is not allowed here")

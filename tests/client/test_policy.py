@@ -64,6 +64,16 @@ REFUSED_AS_A_PLAN: dict[str, tuple[Change, str]] = {
 }
 
 
+def test_a_plan_that_leaves_less_time_than_the_site_needs_is_refused(
+    plan: Plan, policy: SitePolicy
+) -> None:
+    slow = policy.model_copy(update={"least_seconds_per_slot": 20.0})
+    assert code_of(lambda: slow.accept_plan(changed(seconds_per_slot=19.9)(plan))) == (
+        "slot-too-short"
+    )
+    slow.accept_plan(changed(seconds_per_slot=20.0)(plan))
+
+
 def code_of(act: Callable[[], object]) -> str:
     with pytest.raises(Refusal) as refusal:
         act()
