@@ -38,6 +38,7 @@ def test_the_page_is_tested_whole(page: Any) -> None:
     assert found == set(OPERATIONS)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_every_operation_keeps_its_word(page: Any, method: str, path: str) -> None:
     checks = [CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in LEFT_OUT]
