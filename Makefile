@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-federation test-browser test-faults test-docker test-fuzz audit bench install lint proto docs clean
+.PHONY: demo test test-browser test-faults test-docker test-fuzz audit bench install lint proto docs clean
 .DEFAULT_GOAL := demo
 
 install: .venv/installed
@@ -29,13 +29,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Linters, quick tests, and a short federation on the real data.
+# Linters and quick tests; then, on the real data, a short simulation, a federation of real processes
+# that is killed and cut off, and a hostile bundle, which needs root.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow and not end_to_end"
-	$(BIN)/pytest -m "end_to_end and not slow" tests/end_to_end/test_simulation.py
-
-# Real processes: a federation on loopback, kills and mishaps, a hostile bundle (as root).
-test-federation: install
 	$(BIN)/pytest -m "end_to_end and not slow" tests/end_to_end tests/faults tests/attacks
 
 # The dashboard in Debian's Chromium: apt-get install chromium
