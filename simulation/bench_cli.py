@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from groundswell.shared.errors import InputError
 from groundswell.shared.results import write_whole
 
 MOST_COLUMNS = 6
@@ -149,7 +150,8 @@ def scale(json_file: JsonOption = None) -> None:
 
 @app.command()
 def quality(
-    data: Annotated[str, typer.Option(help="complete_journey.")] = "complete_journey",
+    data: Annotated[str, typer.Option(help="complete_journey or amazon.")] = "complete_journey",
+    amazon: Annotated[Path | None, typer.Option(help="Folder of the Amazon data.")] = None,
     grid: Annotated[str, typer.Option(help="default, or all with every ablation.")] = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each variant.")] = 3,
     rounds: Annotated[int | None, typer.Option(min=1, help="For a trial: fewer rounds.")] = None,
@@ -160,10 +162,16 @@ def quality(
     Example: groundswell bench quality --grid default --seeds 3
     """
     from groundswell.simulation.benchmarks import quality as benchmark
+    from groundswell.simulation.benchmarks import quality_amazon
 
     def told(line: str) -> None:
         typer.echo(line, err=True)
 
+    if data == benchmark.AMAZON:
+        if amazon is None:
+            raise InputError("--amazon", "", "is missing", "name the folder of the Amazon data")
+        report(quality_amazon.run(amazon, seeds, told=told), json_file)
+        return
     report(benchmark.run(data, grid, seeds, rounds=rounds, told=told), json_file)
 
 

@@ -38,7 +38,7 @@ from groundswell.simulation.promise import privacy_of
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.setting import Setting
 
-COMPLETE_JOURNEY = "complete_journey"
+COMPLETE_JOURNEY, AMAZON = "complete_journey", "amazon"
 METRICS = ("ndcg@10", "recall@10", "hr@10")
 LoadDataset = Callable[[Config], Dataset]
 
@@ -145,7 +145,9 @@ def run(
         InputError: a data set or grid that there is not.
     """
     if data != COMPLETE_JOURNEY:
-        raise InputError("--data", data, f"must be {COMPLETE_JOURNEY}", "leave it out")
+        raise InputError(
+            "--data", data, f"must be {COMPLETE_JOURNEY} or {AMAZON}", "choose one of them"
+        )
     wanted = tuple(chosen) if chosen is not None else cells(grid)
     torch.set_num_threads(1)
     workshop = Workshop(load or (lambda c: complete_journey.load(c.sites.number)), rounds)
