@@ -15,7 +15,7 @@ from torch import Tensor
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.events import PROFILE
-from groundswell.shared.features import Family, LabelSpace, facts, relative_popularity, scores
+from groundswell.shared.features import Family, LabelSpace, evidence, facts, relative_popularity
 from groundswell.shared.habits import RECENT_BASKETS, habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Histories, Int64
 from groundswell.shared.prompts import prompt_tokens, prompts
@@ -38,7 +38,7 @@ class Batch:
     """``R`` rows in ``V`` views (full history, last five baskets), ``L`` labels.
 
     Attributes:
-        scores: ``[R, V, L, K]``, non-negative.
+        scores: ``[R, V, L, K + M]``: K non-negative scores, then M tilts of either sign.
         facts: ``[R, V, G]``.
         tokens: event tokens, oldest first, or the word pieces of a prompt, shared by the views:
             ``[R, T, D]``, or by their places.
@@ -186,15 +186,19 @@ class Inputs:
     def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:
         """The model's input for rows ``h`` as of ``at`` (int64 ``[R]``, microseconds).
 
+        Only events of the task's ``history`` before that time are seen.
+
         Args:
             both_views: the last five baskets as a second view, for training.
         """
         at = np.asarray(at, dtype=np.int64)
-        h = h.before(at)
+        h = h.between(at - self.task.history_us, at)
         recent = h.last_baskets(RECENT_BASKETS)
         views = [h, recent] if both_views else [h]
-        seen = [habits(view, at, len(self.catalogue.labels)) for view in views]
-        values = [scores(s, self.statistics, self.space, self.spec.families) for s in seen]
+        labels, window = len(self.catalogue.labels), self.task.window_us
+        seen = [habits(view, at, labels, window) for view in views]
+        days, families = window / MICROSECONDS_PER_DAY, self.spec.families
+        values = [evidence(s, self.statistics, self.space, families, days) for s in seen]
         tokens, mask, weight = self._tokens(h, recent, at)
         return Batch(
             scores=torch.from_numpy(np.stack(values, axis=1)),

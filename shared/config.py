@@ -164,7 +164,7 @@ class TaskSection(Section):
 
     window: Duration = Field(default=timedelta(days=7), description="length of the forecast window")
     history: Duration = Field(
-        default=timedelta(days=180), description="how far back events are looked at"
+        default=timedelta(days=730), description="how far back from a forecast events are looked at"
     )
     actions: dict[str, float] = Field(
         default_factory=lambda: {"purchase": 1.0},
@@ -283,8 +283,8 @@ class Privacy(Section):
     split: dict[str, float] = Field(
         default_factory=lambda: {
             "popularity": 0.08,
-            "h5": 0.28,
-            "pairs": 0.44,
+            "h5": 0.57,
+            "pairs": 0.15,
             "demand": 0.2,
             ROUNDS: 0.2,
         },

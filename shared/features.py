@@ -1,8 +1,9 @@
-"""Non-negative scores of a user for a label, and facts about the user: inputs of the head.
+"""Scores of a user for a label, tilts of their sum, and facts about the user: inputs of the head.
 
 Every value depends on one row's own events before its prediction time, on public constants, and on
-released statistics. Scales are public constants, so that each score sums to about ten over labels.
-Recipe: protocol.md.
+released statistics. Scales are public constants, so that each score sums to about ten over labels
+and one learning rate serves all. Recipe of the scores: protocol.md. The tilts say how a label
+stands in the user's own rhythm; they need no statistic, so they cost no budget.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.habits import HALF_LIVES, LEVELS, Habits
+from groundswell.shared.habits import HALF_LIVES, LEVELS, NEVER, Habits
 from groundswell.shared.histories import Float32
 from groundswell.shared.pairs import associations
 from groundswell.shared.products import rows_times
@@ -27,6 +28,10 @@ GROUP_SCALE = 3.0
 BASKETS_PRIOR = 2.0  # keeps the share of a user with one basket below 1
 NEIGHBOUR_COSINE = 0.3  # texts less alike than this don't lend counts to each other
 LEAST_POPULARITY = 1e-5
+LEAST_HAZARD = 0.02
+# Logarithms: the hazard of a label bought every month, and how far out of rhythm still counts.
+_HAZARD_CENTRE, _LARGEST_LATENESS = -1.5, 2.0
+_TILT_SCALE = 0.25
 
 
 class Family(StrEnum):
@@ -48,6 +53,8 @@ SCORES: dict[str, frozenset[Family]] = {
     "association": frozenset({Family.HABIT, Family.STATISTICS}),
     "neighbours": frozenset({Family.HABIT, Family.BERT}),
 }
+# Added to the logarithm of the scores' sum, each times a factor of the user.
+TILTS = ("lateness", "lateness_squared", "hazard")
 FACTS = ("labels", "baskets", "idle", "tenure")
 # A quarter of each fact's log1p, centred: one learning rate then serves gates and their slopes.
 _FACT_CENTRES = np.array([0.9, 0.75, 0.4, 1.2], dtype=np.float32)
@@ -148,6 +155,40 @@ def _score(
     elif name == "neighbours":
         value = rows_times(np.log1p(longest), space.neighbours) * popularity
     return np.asarray(value, dtype=np.float32)
+
+
+def tilts(habits: Habits, window_days: float = DAYS_A_WEEK) -> Float32:
+    """How labels stand in the user's own rhythm, float32 ``[B, L, len(TILTS)]``, any sign.
+
+    Lateness is the logarithm of the time since the last occasion over the usual gap, 0 where there
+    is no gap yet; half a window is added to both, as nothing finer than a window is forecast.
+    """
+    half = np.float32(window_days / 2)
+    so_far = np.floor(np.minimum(habits.since, NEVER)) + 1
+    lateness = np.log((so_far + half) / (habits.gap + half))
+    lateness = np.where(habits.gap > 0, lateness, 0).clip(-_LARGEST_LATENESS, _LARGEST_LATENESS)
+    hazard = np.log(habits.hazard + np.float32(LEAST_HAZARD)) - np.float32(_HAZARD_CENTRE)
+    hazard = np.where(habits.count > 0, hazard, 0)
+    found = np.stack([lateness, lateness**2 / 2, hazard], axis=-1)
+    return np.asarray(found * np.float32(_TILT_SCALE), dtype=np.float32)
+
+
+def evidence(
+    habits: Habits,
+    statistics: Statistics,
+    space: LabelSpace,
+    families: frozenset[Family] = frozenset(Family),
+    window_days: float = DAYS_A_WEEK,
+) -> Float32:
+    """Scores, then tilts: float32 ``[B, L, len(SCORES) + len(TILTS)]``; tilts are 0 without habits.
+
+    Args:
+        window_days: length of the window that is forecast.
+    """
+    tilted = tilts(habits, window_days)
+    if Family.HABIT not in families:
+        tilted = np.zeros_like(tilted)
+    return np.concatenate([scores(habits, statistics, space, families), tilted], axis=-1)
 
 
 def facts(habits: Habits) -> Float32:

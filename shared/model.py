@@ -1,8 +1,10 @@
-"""The model: a gated mixture of non-negative scores, one of them the interest state's text score.
+"""The model: a gated mixture of non-negative scores, one of them the interest state's text score,
+tilted by the user's own rhythm.
 
-s(u, l) = log(1e-4 + sum_k exp(theta_k + Gamma_k facts(u)) f_k(u, l)), softmax over labels. What
-trains is LoRA's B (A too where it is not frozen) and the head (theta, Gamma): the flat vector of
-the rounds, in sorted name order.
+s(u, l) = log(1e-4 + sum_k exp(theta_k + Gamma_k facts(u)) f_k(u, l)) + sum_m (a_m + A_m facts(u))
+r_m(u, l), softmax over labels, where f are scores and r tilts (``features.py``). What trains is
+LoRA's B (A too where it is not frozen) and the head (theta, Gamma, a, A): the flat vector of the
+rounds, in sorted name order.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ from torch import Tensor, nn
 
 from groundswell.shared.backbone import Backbone
 from groundswell.shared.batches import Batch
-from groundswell.shared.features import FACTS, LABELS_A_WEEK, LabelSpace
+from groundswell.shared.features import FACTS, LABELS_A_WEEK, SCORES, LabelSpace
 from groundswell.shared.interest import InterestEncoder, frozen_a
-from groundswell.shared.spec import INITIAL_GATES, RECIPE, SCORE_NAMES, ModelSpec
+from groundswell.shared.spec import HEAD_NAMES, INITIAL_HEAD, ModelSpec
 from groundswell.shared.tensors import flatten, unflatten
 
 Float32 = NDArray[np.float32]
 
 LEAST_MIXTURE = 1e-4
 LARGEST_LOG_GATE = 8.0
+SLICE_WEIGHT = 0.5  # of the loss over labels without a recent occasion
 MASKED = -1e9  # logit of a label outside the slice
 
 
@@ -44,7 +47,7 @@ class InterestModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.encoder = InterestEncoder(backbone, top=spec.layers, rank=spec.rank, alpha=spec.alpha)
-        self.head = nn.Linear(len(FACTS), len(SCORE_NAMES))
+        self.head = nn.Linear(len(FACTS), len(HEAD_NAMES))
         if spec.bert:
             self.encoder.train_adapter(frozen_a=spec.frozen_a)
         self.register_buffer("label_directions", torch.zeros(0), persistent=False)
@@ -52,7 +55,7 @@ class InterestModel(nn.Module):
         self.use_labels(space)
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([INITIAL_GATES[name] for name in SCORE_NAMES]))
+            self.head.bias.copy_(torch.tensor([INITIAL_HEAD[name] for name in HEAD_NAMES]))
 
     def use_labels(self, space: LabelSpace) -> None:
         """Score these labels from now on."""
@@ -68,11 +71,13 @@ class InterestModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``[R, V, L]``, where the model computes."""
         batch = batch.on(self.device)
-        gates = self.head(batch.facts).clamp(max=LARGEST_LOG_GATE).exp()
-        mixture = (batch.scores @ gates[:, :, :-1, None]).squeeze(3)
+        head, own = self.head(batch.facts), len(SCORES)
+        gates = head[:, :, : own + 1].clamp(max=LARGEST_LOG_GATE).exp()
+        mixture = (batch.scores[:, :, :, :own] @ gates[:, :, :own, None]).squeeze(3)
         if self.spec.bert:
-            mixture = mixture + self.text_scores(batch)[:, None, :] * gates[:, :, -1:]
-        logits: Tensor = (mixture + LEAST_MIXTURE).log()
+            mixture = mixture + self.text_scores(batch)[:, None, :] * gates[:, :, own:]
+        tilt = (batch.scores[:, :, :, own:] @ head[:, :, own + 1 :, None]).squeeze(3)
+        logits: Tensor = (mixture + LEAST_MIXTURE).log() + tilt
         return logits
 
     def text_scores(self, batch: Batch) -> Tensor:
@@ -102,7 +107,7 @@ def forecast_loss(logits: Tensor, targets: Tensor, unrecent: Tensor) -> Tensor:
     new = new / new.sum(dim=2, keepdim=True).clamp_min(1e-9)
     inside = logits.masked_fill(~unrecent, MASKED).log_softmax(dim=2)
     change = -(new * inside.masked_fill(~unrecent, 0.0)).sum(dim=2)
-    return (whole + RECIPE.slice_weight * change).mean(dim=1)
+    return (whole + SLICE_WEIGHT * change).mean(dim=1)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -146,7 +151,7 @@ def initialise(model: InterestModel, plan_hash: bytes) -> None:
         if "lora_B" in name
     }
     load_weights(model.encoder, {**drawn, **zeros})
-    gates = np.array([INITIAL_GATES[name] for name in SCORE_NAMES], dtype=np.float32)
+    gates = np.array([INITIAL_HEAD[name] for name in HEAD_NAMES], dtype=np.float32)
     load_weights(
         model.head, {"bias": gates, "weight": np.zeros(tuple(model.head.weight.shape), np.float32)}
     )

@@ -20,6 +20,7 @@ from groundswell.shared.accounting import (
     reported_epsilon,
     warnings_for,
 )
+from groundswell.shared.config import ROUNDS, Privacy
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import EVALUATION, GRADIENT, retries_for
 
@@ -34,14 +35,10 @@ __all__ = [
     "size_plan",
 ]
 
-# Shares of mu^2 (design section 2): 80 % on statistics, first release and refresh together, 20 % on
-# adapter and head; an evaluation takes what sigma_L 8.94 costs in the demo's federation.
+# Shares of mu^2: first release and refresh of the statistics together, and adapter and head; an
+# evaluation takes what sigma_L 8.94 costs in the demo's federation.
 DEFAULT_SHARES: Mapping[str, float] = {
-    "popularity": 0.08,
-    "h5": 0.28,
-    "pairs": 0.44,
-    "demand": 0.2,
-    GRADIENT: 0.2,
+    GRADIENT if name == ROUNDS else name: share for name, share in Privacy().split.items()
 }
 REFRESHED_ALONE = frozenset({"demand"})  # statistics that no round learns with
 EVALUATION_SHARE = 0.006

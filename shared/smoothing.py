@@ -32,8 +32,8 @@ MOST = 0.98  # largest rate
 TEXT_IN_RATES = 0.3  # prior variance of a log rate that similarity explains
 RATE_NUGGET = 0.08  # variance of a log rate that similarity and popularity don't explain
 RATE_STD = 0.25  # prior deviation of one level's log rate about the label's common factor
-RISE = 0.3  # a level's common rate lies about this part of the way from the level below to 1
-RISE_STD = 0.1
+RISE = 0.17  # a level's common rate lies about this part of the way from the level below to 1
+RISE_STD = 0.06
 GRID = np.linspace(-5.0, 5.0, 81)  # quadrature nodes, prior deviations
 CLEAR = 3.0  # noise deviations above which a figure's logarithm is near Gaussian
 PASSES = 3  # alternations between posterior and prior; more change nothing
@@ -138,19 +138,20 @@ def _at_risk(
 def _common_rates(bought: Float64, risk: Float64, bought_std: float) -> Float64:
     """Rates of all labels together by level, float64 ``[K]``, rising.
 
-    High levels are rare, so their own figure is shrunk towards what the level below suggests.
+    The least-squares slope of ``bought`` over ``risk``: noise is the same on every label, so the
+    many labels with little at risk, which would only add noise to a plain sum, hardly count. High
+    levels are rare, so their own figure is shrunk towards what the level below suggests.
     """
-    labels = bought.shape[1]
     rates = np.empty(len(bought))
     for k in range(len(bought)):
-        total = risk[k].sum()
-        own = bought[k].sum() / total
+        power = (risk[k] ** 2).sum()
+        own = (risk[k] * bought[k]).sum() / power
         if k < 2:
             rates[k] = np.clip(own, LEAST, MOST)
             continue
         below = rates[k - 1]
         suggested = below + (1 - below) * RISE
-        noise = bought_std * np.sqrt(labels) / total
+        noise = bought_std / np.sqrt(power)
         trust = RISE_STD**2 / (RISE_STD**2 + noise**2)
         rates[k] = np.clip(trust * own + (1 - trust) * suggested, below, MOST)
     return rates

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 from groundswell.shared.backbone import DEFAULT
 from groundswell.shared.config import Model
 from groundswell.shared.errors import InputError
-from groundswell.shared.features import SCORES, Family
+from groundswell.shared.features import SCORES, TILTS, Family
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ class ModelSpec:
         return cls(**values)
 
 
-# Logarithms of the gates before the first round: public constants. A user's own counts lead,
-# population scores stand behind; orders of magnitude only, since the rounds train them.
-INITIAL_GATES: Mapping[str, float] = MappingProxyType(
+# The head before the first round: public constants. Logarithms of the gates, of which a user's own
+# counts lead and population scores stand behind, in orders of magnitude only, since the rounds
+# train them; and no tilt.
+INITIAL_HEAD: Mapping[str, float] = MappingProxyType(
     {
         "decayed_7": -1.0,
         "decayed_21": -0.5,
@@ -101,39 +102,7 @@ INITIAL_GATES: Mapping[str, float] = MappingProxyType(
         "association": -1.5,
         "neighbours": -3.0,
         "text": -3.0,
+        **dict.fromkeys(TILTS, 0.0),
     }
 )
-SCORE_NAMES = (*SCORES, "text")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the default model is trained; chosen on the validation Mondays of the demo data.
-
-    Attributes:
-        budget: share of mu^2 for each kind of release (protocol.md: flat within .0005 between
-            60 and 90 % on statistics).
-        rounds, sampling_rate, examples_per_user, clip_norm: of the rounds.
-        learning_rate: of the head; adapter_learning_rate: of LoRA's B.
-        slice_weight: weight of the loss over labels without a recent occasion.
-        average_from: share of the rounds after which weights are averaged.
-    """
-
-    budget: Mapping[str, float] = field(
-        default_factory=lambda: MappingProxyType(
-            {"popularity": 0.08, "h5": 0.28, "pairs": 0.44, "gradient": 0.20}
-        )
-    )
-    rounds: int = 40
-    sampling_rate: float = 0.5
-    examples_per_user: int = 1
-    clip_norm: float = 0.1
-    learning_rate: float = 0.2
-    adapter_learning_rate: float = 1e-3
-    momentum: float = 0.8
-    beta2: float = 0.99
-    slice_weight: float = 0.5
-    average_from: float = 0.5
-
-
-RECIPE = Recipe()
+HEAD_NAMES = (*SCORES, "text", *TILTS)

@@ -167,7 +167,7 @@ class RepeatRates(StatisticKind):
         windows = np.zeros(len(h))
         for at in windows_at:
             acted = _acted(h, int(at), task, labels)
-            level = _levels(h, int(at), labels)
+            level = _levels(h, int(at), task, labels)
             active: NDArray[np.bool_] = np.asarray(acted.any(axis=1))
             windows += active
             for k in range(LEVELS):
@@ -346,9 +346,10 @@ def _acted(h: Histories, at: int, task: Task, labels: int) -> Float64:
     return acted * seen[:, None]
 
 
-def _levels(h: Histories, at: int, labels: int) -> NDArray[np.int8]:
+def _levels(h: Histories, at: int, task: Task, labels: int) -> NDArray[np.int8]:
     """int8 ``[U, L]``: how many of the last five baskets before ``at`` held the label."""
-    recent = h.before(np.full(len(h), at, dtype=np.int64)).last_baskets(RECENT_BASKETS)
+    times = np.full(len(h), at, dtype=np.int64)
+    recent = h.between(times - task.history_us, times).last_baskets(RECENT_BASKETS)
     return _occasion_counts(recent, labels).clip(0, LEVELS - 1).astype(np.int8)
 
 

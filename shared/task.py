@@ -34,7 +34,7 @@ class Task(BaseModel):
 
     Attributes:
         window: length of the window that is forecast.
-        history: how far back a user's events are looked at.
+        history: how far back from a prediction time a user's events are looked at.
         actions: weight of each action in the target; an unknown action weighs 0.
         horizons: number of consecutive windows that are forecast.
         step: distance between prediction times.
@@ -46,7 +46,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     window: timedelta = timedelta(days=7)
-    history: timedelta = timedelta(days=180)
+    history: timedelta = timedelta(days=730)
     actions: dict[str, float] = Field(default_factory=lambda: {"purchase": 1.0}, min_length=1)
     horizons: int = Field(default=1, ge=1, le=52)
     step: timedelta = timedelta(days=7)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from groundswell.server.checkpointing import RoundRecord
@@ -96,7 +96,9 @@ def load_dataset(loaded: LoadedConfig, quarantine: Path | None = None) -> Datase
     """The demo data, or the user's own files."""
     config = loaded.config
     if config.is_demo:
-        return complete_journey.load(config.sites.number)
+        dataset = complete_journey.load(config.sites.number)
+        task = dataset.task.model_copy(update={"history": config.task.history})
+        return replace(dataset, task=task)
     return own.load(config, quarantine).dataset
 
 

@@ -33,7 +33,7 @@ from groundswell.shared.backbone import MAX_TEXT_TOKENS, Backbone, Encoded, load
 from groundswell.shared.batches import Batch, Inputs
 from groundswell.shared.checkpoint import load, read_manifest
 from groundswell.shared.event_input import histories_of
-from groundswell.shared.features import LABELS_A_WEEK, relative_popularity
+from groundswell.shared.features import LABELS_A_WEEK, SCORES, relative_popularity
 from groundswell.shared.habits import habits
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.model import LARGEST_LOG_GATE, LEAST_MIXTURE
@@ -94,7 +94,7 @@ class PlainModel:
         layers = adapted.get_submodule(f"base_model.model.{self.backbone.layers_path}")
         self.top_layer = list(layers.children())[-1]
         head = load_file(folder / "head.safetensors")
-        self.gate_weight, self.gate_bias = head["weight"], head["bias"]
+        self.head_weight, self.head_bias = head["weight"], head["bias"]
         self.directions = torch.from_numpy(self.inputs.space.directions)
         self.centre = torch.from_numpy(self.inputs.space.centre)
         if spec.layers != 1:
@@ -160,10 +160,12 @@ class PlainModel:
         known = batch.mask.any(dim=1, keepdim=True)
         logits = self.checkpoint.spec.sharpness * cosine * known + batch.log_popularity
         text = LABELS_A_WEEK * logits.softmax(dim=1)
-        gates = batch.facts[:, 0] @ self.gate_weight.T + self.gate_bias
-        gates = gates.clamp(max=LARGEST_LOG_GATE).exp()
-        mixture = (batch.scores[:, 0] @ gates[:, :-1, None])[:, :, 0] + text * gates[:, -1:]
-        return (mixture + LEAST_MIXTURE).log().softmax(dim=1)
+        head, own = batch.facts[:, 0] @ self.head_weight.T + self.head_bias, len(SCORES)
+        gates = head[:, : own + 1].clamp(max=LARGEST_LOG_GATE).exp()
+        scores, tilts = batch.scores[:, 0, :, :own], batch.scores[:, 0, :, own:]
+        mixture = (scores @ gates[:, :own, None])[:, :, 0] + text * gates[:, own:]
+        tilt = (tilts @ head[:, own + 1 :, None])[:, :, 0]
+        return ((mixture + LEAST_MIXTURE).log() + tilt).softmax(dim=1)
 
     def _long_term(self, h: Histories, at: Int64) -> Float32:
         """float32 ``[B, L]``: own occasions so far, and some more spread as the prior is."""

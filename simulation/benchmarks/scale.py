@@ -18,8 +18,8 @@ from scipy.optimize import nnls
 
 from groundswell.client.sampling import slots
 from groundswell.shared.backbone import load_backbone
+from groundswell.shared.config import Model
 from groundswell.shared.histories import Histories
-from groundswell.shared.spec import RECIPE
 from groundswell.shared.statistics import STATISTICS
 from groundswell.simulation.benchmarks import parts, train
 from groundswell.simulation.benchmarks.machine import interleaved, machine, peak_bytes
@@ -168,9 +168,8 @@ def _user_seconds(data: train.TrainData, users: int) -> tuple[float, float, int]
     }
 
     def statistics() -> None:
-        for name in RECIPE.budget:
-            if name in STATISTICS:
-                STATISTICS[name].user_vectors(seen, times, data.task, data.catalogue, popularity)
+        for name in Model().statistics:
+            STATISTICS[name].user_vectors(seen, times, data.task, data.catalogue, popularity)
 
     found = interleaved({"gradient": step, "statistics": statistics}, 3)
     return found["gradient"] / users, found["statistics"] / users, dimension
@@ -201,7 +200,7 @@ def _measured(laws: Laws) -> list[dict[str, Any]]:
 
 def _scenario(laws: Laws, dimension: int, sites: int, users: int, rate: float) -> dict[str, Any]:
     """On paper: one run of all statistics twice and ``ROUNDS`` rounds, one core at each site."""
-    kinds = [STATISTICS[name] for name in RECIPE.budget if name in STATISTICS]
+    kinds = [STATISTICS[name] for name in Model().statistics]
     widths = [kind.dimension(LABELS) for kind in kinds]
     releases = ROUNDS + 2 * len(kinds)
     # The model that comes down is float32: half of what goes up.

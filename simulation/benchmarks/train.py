@@ -23,10 +23,11 @@ from groundswell.client.mechanism import SystemRandomness, gaussian_noise, round
 from groundswell.shared.backbone import Backbone, encode_catalogue, load_backbone
 from groundswell.shared.batches import Inputs
 from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.config import Model, Privacy
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.model import InterestModel, initialise, trainable
 from groundswell.shared.scaling import FILL, scale
-from groundswell.shared.spec import RECIPE, ModelSpec
+from groundswell.shared.spec import ModelSpec
 from groundswell.shared.statistics import STATISTICS, Statistics
 from groundswell.shared.task import Task
 from groundswell.simulation.benchmarks.machine import interleaved_times, machine, peak_bytes, spread
@@ -38,6 +39,7 @@ from groundswell.simulation.federation_data import prepare_sites
 
 TOLERANCE = 1e-5  # relative to the gradient's norm, float32
 SIGMA = 1.0
+CLIP_NORM = Privacy().clip_norm
 CASES = (1, 2)  # top layers that ours trains
 TRAINED_WEEKS = 8
 _USERS_AT_ONCE = 256
@@ -78,7 +80,7 @@ class OurStep:
         self.model = model
         self.gradients = PerUserGradients(model, inputs)
         dimension = sum(p.numel() for p in self.gradients.parameters.values())
-        self.rule = ClipRule(RECIPE.clip_norm, scale(SIGMA, dimension), dimension)
+        self.rule = ClipRule(CLIP_NORM, scale(SIGMA, dimension), dimension)
         self.optimiser = adam(model)
 
     def step(self, work: Work) -> None:
@@ -203,7 +205,7 @@ class Bench:
         ours = PerUserGradients(model, inputs, users_at_once=len(self.work.histories))
         _, vectors = next(ours.vectors(*_rows(self.work)))
         names = [peer_name(name, top, top) for name in sorted(ours.parameters)]
-        peer = OpacusStep(stock, "hooks", len(self.work.histories), RECIPE.clip_norm, SIGMA)
+        peer = OpacusStep(stock, "hooks", len(self.work.histories), CLIP_NORM, SIGMA)
         expected = peer.vectors(lambda: ours.batch(*_rows(self.work)), names)
         norms = np.linalg.norm(expected, axis=1)
         return float(np.max(np.linalg.norm(vectors - expected, axis=1) / norms))
@@ -249,7 +251,7 @@ class Bench:
         model, inputs = self._model(depth)
         stock = stock_model(model, self.backbone, depth)
         users = len(self.work.histories)
-        side = OpacusStep(stock, mode, users, RECIPE.clip_norm, SIGMA)
+        side = OpacusStep(stock, mode, users, CLIP_NORM, SIGMA)
         return side, PerUserGradients(model, inputs)
 
     def _model(self, top: int) -> tuple[InterestModel, Inputs]:
@@ -308,19 +310,16 @@ def exact_statistics(data: TrainData, backbone: Backbone) -> Statistics:
     times = data.task.prediction_times(int(data.train[0]), until - data.task.window_us)
     embeddings = encode_catalogue(backbone, data.catalogue, 1).unit
     found: Statistics = {}
-    for name in RECIPE.budget:
-        if name in STATISTICS:
-            kind = STATISTICS[name]
-            total = np.zeros(kind.dimension(len(data.catalogue)))
-            for start in range(0, len(data.histories), _USERS_AT_ONCE):
-                rows = np.arange(start, min(start + _USERS_AT_ONCE, len(data.histories)))
-                seen = data.histories.take(rows).before(np.full(len(rows), until))
-                total += kind.user_vectors(seen, times, data.task, data.catalogue, found).sum(
-                    axis=0
-                )
-            users = float(len(data.histories))
-            found = {
-                **found,
-                **kind.estimate(total, users, NEARLY_NOISELESS, data.catalogue, found, embeddings),
-            }
+    for name in Model().statistics:
+        kind = STATISTICS[name]
+        total = np.zeros(kind.dimension(len(data.catalogue)))
+        for start in range(0, len(data.histories), _USERS_AT_ONCE):
+            rows = np.arange(start, min(start + _USERS_AT_ONCE, len(data.histories)))
+            seen = data.histories.take(rows).before(np.full(len(rows), until))
+            total += kind.user_vectors(seen, times, data.task, data.catalogue, found).sum(axis=0)
+        users = float(len(data.histories))
+        found = {
+            **found,
+            **kind.estimate(total, users, NEARLY_NOISELESS, data.catalogue, found, embeddings),
+        }
     return found

@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from groundswell.shared.backbone import Backbone
 from groundswell.shared.batches import Batch
+from groundswell.shared.config import Train
 from groundswell.shared.interest import lora_targets
 from groundswell.shared.model import InterestModel, forecast_loss, trainable
-from groundswell.shared.spec import RECIPE
 from groundswell.shared.tokens import EventTokens
 
 MakeBatch = Callable[[], tuple[Batch, Tensor]]
@@ -181,14 +181,15 @@ class OpacusStep:
 
 
 def adam(model: nn.Module) -> torch.optim.Adam:
-    """The recipe's learning rates, for either side."""
+    """The default learning rates, for either side."""
+    recipe = Train()
     found = trainable(model)
     head = [p for name, p in found.items() if name.startswith("head.")]
     adapter = [p for name, p in found.items() if not name.startswith("head.")]
     return torch.optim.Adam(
         [
-            {"params": head, "lr": RECIPE.learning_rate},
-            {"params": adapter, "lr": RECIPE.adapter_learning_rate},
+            {"params": head, "lr": recipe.learning_rate},
+            {"params": adapter, "lr": recipe.adapter_learning_rate},
         ],
-        betas=(RECIPE.momentum, RECIPE.beta2),
+        betas=(recipe.momentum, recipe.beta2),
     )

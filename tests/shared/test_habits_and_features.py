@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.features import SCORES, Family, LabelSpace, facts, scores
+from groundswell.shared.features import (
+    SCORES,
+    TILTS,
+    Family,
+    LabelSpace,
+    evidence,
+    facts,
+    scores,
+    tilts,
+)
 from groundswell.shared.habits import NEVER, Habits, habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
 from groundswell.shared.histories import Histories
@@ -58,6 +67,50 @@ def test_an_occasion_is_a_label_in_a_basket(make_histories: Maker) -> None:
     assert (found.baskets[0], found.idle[0], found.tenure[0]) == (2, 4, 10)
 
 
+def test_a_gap_runs_from_day_to_day(make_histories: Maker) -> None:
+    bought = [(70.2, 1), (70.9, 1), (80.0, 1), (94.5, 1), (95.0, 2)]
+    found = habits(make_histories([bought]), at(1), LABELS)
+    assert found.gap[0, 1] == (10 + 14) / 2
+    assert found.gap[0, 2] == found.gap[0, 0] == 0
+
+
+def test_the_hazard_is_that_of_the_own_gaps_that_lasted_until_now(make_histories: Maker) -> None:
+    """Days 60, 70, 74 and 95: the open gap is 5 days, so 10 and 21 lasted, and 10 ended by 12."""
+    found = habits(make_histories([[(day, 1) for day in (60.0, 70.0, 74.0, 95.0)]]), at(1), LABELS)
+    rate = 1 - np.exp(-7 * 4 / (40 + 7))
+    assert found.hazard[0, 1] == pytest.approx((1 + 3 * rate) / (2 + 3), rel=1e-6)
+    assert found.hazard[0, 0] == 0
+
+
+def test_the_hazard_looks_as_far_ahead_as_the_window(make_histories: Maker) -> None:
+    h = make_histories([[(day, 1) for day in (60.0, 70.0, 74.0, 95.0)]])
+    week, month = (habits(h, at(1), LABELS, days * DAY).hazard[0, 1] for days in (7, 28))
+    assert month > week
+
+
+def test_tilts_tell_late_from_early_and_say_nothing_without_a_rhythm(
+    make_histories: Maker,
+) -> None:
+    weekly = [(day, 0) for day in (40.0, 47.0, 54.0)]
+    monthly = [(day, 1) for day in (40.0, 68.0, 96.0)]
+    found = tilts(habits(make_histories([[*weekly, *monthly, (50.0, 2)]]), at(1), LABELS))
+    lateness = found[0, :, TILTS.index("lateness")]
+    assert lateness[0] > 0 > lateness[1]
+    assert lateness[2] == lateness[3] == 0
+    assert not found[0, 3].any()
+
+
+def test_without_habits_nothing_is_tilted(
+    make_histories: Maker, space: LabelSpace, released: dict[str, NDArray[np.float32]]
+) -> None:
+    seen = habits(make_histories([[(40, 1), (60, 1), (95, 2)]]), at(1), LABELS)
+    on = evidence(seen, released, space)
+    off = evidence(seen, released, space, frozenset({Family.STATISTICS, Family.BERT}))
+    assert on[:, :, len(SCORES) :].any()
+    assert not off[:, :, len(SCORES) :].any()
+    np.testing.assert_array_equal(on[:, :, : len(SCORES)], scores(seen, released, space))
+
+
 def test_the_level_counts_the_last_five_baskets(make_histories: Maker) -> None:
     h = make_histories([[(float(day), day % 2) for day in range(10)]])
     assert habits(h, at(1), LABELS).level[0].tolist() == [2, 3, 0, 0, 0]
@@ -89,6 +142,8 @@ def test_nothing_at_or_after_the_time_is_seen(
     assert (found >= 0).all()
     assert np.isfinite(found).all()
     assert np.isfinite(facts(whole)).all()
+    np.testing.assert_array_equal(tilts(whole), tilts(before))
+    assert np.isfinite(tilts(whole)).all()
 
 
 def test_a_switched_off_family_gives_zeros(

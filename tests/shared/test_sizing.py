@@ -10,6 +10,7 @@ import pytest
 from groundswell.shared.accounting import central_multiplier, epsilon, reported_epsilon
 from groundswell.shared.errors import InputError
 from groundswell.shared.sizing import (
+    DEFAULT_SHARES,
     KindBudget,
     Price,
     SizedPlan,
@@ -103,9 +104,9 @@ def test_shares_divide_the_budget_of_the_central_tier() -> None:
         sigma = central_multiplier(kind.noise_multiplier, 5)
         attempts, q = kind.count + kind.retries, kind.sampling_rate
         part[kind.kind] = q * q * attempts * (1 / sigma**2 if q == 1 else math.expm1(sigma**-2))
-    assert part["pairs"] / part["popularity"] == pytest.approx(44 / 8, rel=1e-4)
-    assert part["h5"] / part["popularity"] == pytest.approx(28 / 8, rel=1e-4)
-    assert part["gradient"] / part["popularity"] == pytest.approx(20 / 8, rel=1e-4)
+    for name in ("h5", "pairs", "gradient"):
+        expected = DEFAULT_SHARES[name] / DEFAULT_SHARES["popularity"]
+        assert part[name] / part["popularity"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_share_means_the_same_epsilon_for_both_sorts_of_sampling() -> None:
@@ -156,7 +157,7 @@ def test_with_one_honest_site_the_noise_is_sized_for_the_local_tier() -> None:
 def test_prices_name_what_each_kind_adds() -> None:
     plan = demo()
     prices = {kind.kind: plan.price(kind.kind) for kind in plan.kinds}
-    assert prices["pairs"].eps_c > prices["h5"].eps_c > prices["popularity"].eps_c > 0.05
+    assert prices["h5"].eps_c > prices["pairs"].eps_c > prices["popularity"].eps_c > 0.05
     assert 0 < prices["evaluation"].eps_c < 0.05
     assert all(price.eps_l > price.eps_c for price in prices.values())
     together = plan.price_of_all({"popularity", "h5", "pairs"})

