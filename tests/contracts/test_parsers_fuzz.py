@@ -123,12 +123,12 @@ def texts_of(document: Any) -> st.SearchStrategy[bytes]:
     )
 
 
-def told(error: Exception, words: str) -> None:
+def assert_told(error: Exception, words: str) -> None:
     assert str(error)
     assert words in str(error)
 
 
-def one_line(error: InputError | ModelError | LedgerError) -> None:
+def assert_one_line(error: InputError | ModelError | LedgerError) -> None:
     assert "\n" not in str(error).strip(), str(error)
 
 
@@ -193,7 +193,7 @@ def test_configuration(data: bytes, tmp_path: Path) -> None:
     try:
         loaded = load_config(file)
     except InputError as error:
-        one_line(error)
+        assert_one_line(error)
     else:
         # What is accepted can be written down and read again.
         file.write_text(loaded.effective(tmp_path))
@@ -214,7 +214,7 @@ def test_site_policy(data: st.DataObject, plan: Plan, tmp_path: Path) -> None:
     try:
         SitePolicy.load(file)
     except InputError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 def toml(value: Any) -> str:
@@ -256,7 +256,7 @@ def test_model(data: st.DataObject, setting: Setting) -> None:
     try:
         ModelState.unpack(data.draw(st.one_of(edits, with_types, st.binary(max_size=100))))
     except Refusal as refusal:
-        told(refusal, "malformed")
+        assert_told(refusal, "malformed")
 
 
 @fuzzed
@@ -282,7 +282,7 @@ def test_invitation(data: st.DataObject, setting: Setting, plan: Plan, tmp_path:
     try:
         Invitation.read(file)
     except InputError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 @fuzzed
@@ -292,7 +292,7 @@ def test_catalogue(data: st.DataObject, setting: Setting) -> None:
     try:
         Catalogue.parse(data.draw(texts_of(document)), "shop")
     except InputError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 # --- ledger and checkpoints ------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_ledger_rows(data: st.DataObject, plan: Plan, tmp_path: Path) -> None:
     try:
         Ledger.open(path, key, policy).close()
     except LedgerError as error:
-        one_line(error)
+        assert_one_line(error)
     else:
         assert not changed
 
@@ -335,7 +335,7 @@ def test_ledger_file(data: bytes, head: bool, tmp_path: Path) -> None:
     file.write_bytes(b"SQLite format 3\0" * head + data)
     with pytest.raises(LedgerError) as refused:
         read_records(file)
-    one_line(refused.value)
+    assert_one_line(refused.value)
 
 
 @fuzzed
@@ -354,7 +354,7 @@ def test_checkpoint(data: st.DataObject, model_folder: Path, backbone: Backbone)
     try:
         load(folder, backbone)
     except ModelError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 @fuzzed
@@ -369,7 +369,7 @@ def test_coordinators_checkpoint(
     try:
         checkpointing.load(tmp_path, plan.hash())
     except ModelError as error:
-        one_line(error)
+        assert_one_line(error)
 
 
 # --- events ----------------------------------------------------------------------------------
@@ -393,6 +393,6 @@ def test_events(data: bytes, setting: Setting, tmp_path: Path) -> None:
     try:
         parts = list(Preparation(source, setting.dataset.catalogue).events())
     except InputError as error:
-        one_line(error)
+        assert_one_line(error)
     else:
         assert all(part["user"].null_count() == 0 for part in parts)
