@@ -202,7 +202,7 @@ def print_report(found: dict[str, Any]) -> None:
         f"{found['peer_name']} {found['peer_version']} {found['peer']:.4g} {found['unit']}; "
         f"ratio {found['ratio']:.2f} (above 1: we are better)"
     )
-    for columns, group in groupby(found["cases"], key=tuple):
+    for columns, group in groupby(map(_flat, found["cases"]), key=tuple):
         cases = list(group)
         if len(columns) > MOST_COLUMNS:
             table = Table("", *(str(number) for number in range(1, len(cases) + 1)))
@@ -213,6 +213,20 @@ def print_report(found: dict[str, Any]) -> None:
             for case in cases:
                 table.add_row(*(_cell(case[column]) for column in columns))
         console.print(table)
+
+
+def _flat(case: dict[str, Any]) -> dict[str, Any]:
+    """The case with a column for each metric; other nested values in words."""
+    flat: dict[str, Any] = {}
+    for key, value in case.items():
+        if key == "metrics":
+            for name, metric in value.items():
+                flat[name] = f"{metric['mean']:.4f} ± {metric['sd']:.4f}"
+        elif isinstance(value, dict):
+            flat[key] = ", ".join(f"{name} {_cell(each)}" for name, each in value.items())
+        else:
+            flat[key] = value
+    return flat
 
 
 def _cell(value: object) -> str:

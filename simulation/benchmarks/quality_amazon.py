@@ -52,6 +52,8 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "smoothed_pair": 0.3,
     }
 )
+# Exact counts are many and small, released ones few and large.
+EXACT_WEIGHTS: Mapping[str, float] = MappingProxyType({**WEIGHTS, "popularity": 0.6, "pair": 0.6})
 DECAY = 0.6
 LAST_ITEMS = (1.0, 0.7, 0.5)  # weight of pairs with the last item, the one before, ...
 LAGS = (1, 2)
@@ -131,7 +133,7 @@ def _variants(
 ) -> dict[str, list[Values]]:
     """Measurements of each variant, one a seed."""
     kernel = neighbours(department.unit)
-    found = {"not_private": [_measure(department, exact(department, kernel), WEIGHTS)]}
+    found = {"not_private": [_measure(department, exact(department, kernel), EXACT_WEIGHTS)]}
     for eps in EPSILONS:
         name = f"private_eps{eps:g}"
         found[name] = [
