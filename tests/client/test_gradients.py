@@ -134,6 +134,25 @@ def test_removing_a_user_takes_away_exactly_that_users_vector(
         assert int(np.dot(alone, alone)) <= _rule(gradients).scale ** 2
 
 
+def test_the_bound_on_one_user_catches_mutants_of_the_real_path(
+    backbone: Backbone, catalogue: Catalogue
+) -> None:
+    """Four times the clip norm at the old scale, and every example clipped on its own."""
+    h, row, at = some_users(catalogue)
+    gradients = build(backbone, catalogue)
+    rule = _rule(gradients)
+    own = np.flatnonzero(row == len(h) - 1)
+    assert len(own) == 2
+    keys = rounding_keys(bytes(32), h.users)
+    wider = ClipRule(rule.clip_norm, 4 * rule.scale, rule.max_nonzero)
+    four_times = gradients.integer_sum(h, row[own], at[own], keys, wider)
+    apart = h.take(row[own])
+    each = gradients.integer_sum(apart, np.arange(2), at[own], keys[:2], rule)
+    right = gradients.integer_sum(h, row[own], at[own], keys, rule)
+    for found, bounded in ((right, True), (four_times, False), (each, False)):
+        assert (int(np.dot(found, found)) <= rule.scale**2) is bounded
+
+
 def test_filling_the_slots_changes_no_bit_of_the_integer_sum(
     backbone: Backbone, catalogue: Catalogue
 ) -> None:
