@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from groundswell.shared.config import Model, Privacy
 from groundswell.shared.errors import InputError
 
 DEFAULT, ALL = "default", "all"
@@ -37,9 +38,11 @@ _DEFAULT = (
 
 def _split(statistics: float) -> dict[str, float]:
     """The default shares of the statistics among themselves, ``statistics`` of mu^2 in all."""
-    shares = {"popularity": 0.08, "h5": 0.28, "pairs": 0.44}
-    total = sum(shares.values())
-    scaled = {name: statistics * share / total for name, share in shares.items()}
+    default = Privacy().split
+    total = sum(default[name] for name in Model().statistics)
+    scaled: dict[str, float] = {
+        name: statistics * default[name] / total for name in Model().statistics
+    }
     return {**scaled, "rounds": 1 - statistics}
 
 
