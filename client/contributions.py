@@ -101,6 +101,11 @@ class Workplace:
             self.spec = ModelSpec.from_dict(plan.model)
         except (ValueError, InputError) as error:
             raise Refusal("plan-mismatch", f"task or model can't be read: {error}") from error
+        encoded = {each.top for each in (data.encoded, data.encoded_texts) if each is not None}
+        if encoded - {self.spec.layers}:
+            raise Refusal(
+                "plan-mismatch", "the site's texts were encoded for another number of top layers"
+            )
         inputs = Inputs(self.spec, self.task, data.catalogue, data.backbone, encoded=data.encoded)
         if data.encoded_texts is None:
             self.inputs = inputs.with_texts(data.prepared.texts)

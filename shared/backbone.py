@@ -50,11 +50,13 @@ class Encoded:
     """Texts as the backbone sees them.
 
     Attributes:
+        top: number of the top layers that ``prefix`` stops below.
         texts: the ``n`` texts.
         prefix: float32 ``[n, D]``, pooled input of the top layers: what event tokens are made of.
         unit: float32 ``[n, D]``, pooled output, rows of unit length: what labels are compared by.
     """
 
+    top: int
     texts: tuple[str, ...] = field(repr=False)
     prefix: Float32 = field(repr=False)
     unit: Float32 = field(repr=False)
@@ -63,8 +65,9 @@ class Encoded:
         return len(self.prefix)
 
     def extended(self, other: Encoded) -> Encoded:
-        """These texts followed by the others."""
+        """These texts followed by the others, which must stop below as many layers."""
         return Encoded(
+            self.top,
             self.texts + other.texts,
             np.concatenate([self.prefix, other.prefix]),
             np.concatenate([self.unit, other.unit]),
@@ -127,7 +130,7 @@ class Backbone:
         """
         if not texts:
             empty = np.zeros((0, self.hidden), dtype=np.float32)
-            return Encoded((), empty, empty)
+            return Encoded(top, (), empty, empty)
         unique, blocks = [], []
         for length, same in sorted(self._by_length(sorted(set(texts))).items()):
             unique += same
@@ -139,7 +142,7 @@ class Backbone:
         order = np.array([position[text] for text in texts])
         prefix = np.concatenate([block.prefix for block in blocks])[order]
         unit = np.concatenate([block.unit for block in blocks])[order]
-        return Encoded(tuple(texts), prefix, unit)
+        return Encoded(top, tuple(texts), prefix, unit)
 
     def _by_length(self, texts: Sequence[str]) -> dict[int, list[str]]:
         """Texts by their number of word pieces, rounded up to a multiple of ``LENGTH_STEP``."""
@@ -194,7 +197,7 @@ class Backbone:
         final = self._pooled(states[-1], mask)
         unit = final / final.norm(dim=1, keepdim=True).clamp_min(1e-9)
         count = len(texts)
-        return Encoded(tuple(texts), prefix.numpy()[:count], unit.numpy()[:count])
+        return Encoded(top, tuple(texts), prefix.numpy()[:count], unit.numpy()[:count])
 
     def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """``[n, D]``: mean over the text, or for a decoder the state at its last position."""
@@ -259,7 +262,7 @@ def encode_catalogue(
     file = cache / f"{backbone.hash[:16]}-{catalogue.hash[:16]}-{top}.safetensors"
     if file.exists():
         stored = load_file(file)
-        return Encoded(catalogue.texts, stored["prefix"], stored["unit"])
+        return Encoded(top, catalogue.texts, stored["prefix"], stored["unit"])
     encoded = backbone.encode(catalogue.texts, top)
     cache.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.partial")

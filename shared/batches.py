@@ -180,7 +180,12 @@ class Inputs:
         if len(self.tables.events) == labels:
             return self.tables
         known = self.tables.events
-        events = Encoded(known.texts[:labels], known.prefix[:labels], known.unit[:labels])
+        events = replace(
+            known,
+            texts=known.texts[:labels],
+            prefix=known.prefix[:labels],
+            unit=known.unit[:labels],
+        )
         return replace(self.tables, events=events, begins=None)
 
     def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:

@@ -50,6 +50,7 @@ class TextEngine:
         self, backbone: Backbone, top: int, *, int8: bool = False, cache: Path | None = None
     ) -> None:
         self._backbone = backbone
+        self._top = top
         self._prefix = _session(backbone, top, PREFIX, int8=int8, cache=cache or _cache())
         self._both = _session(backbone, top, BOTH, int8=int8, cache=cache or _cache())
 
@@ -79,7 +80,7 @@ class TextEngine:
                 prefix[rows], units[rows] = self._both.run(None, feed)
             else:
                 (prefix[rows],) = self._prefix.run(None, feed)
-        return Encoded(tuple(texts), prefix, units)
+        return Encoded(self._top, tuple(texts), prefix, units)
 
 
 class _Pooled(nn.Module):

@@ -123,13 +123,13 @@ class PlainModel:
         names = [*self.checkpoint.catalogue.texts, *texts]
         prefix = np.zeros((labels + len(texts), self.backbone.hidden), dtype=np.float32)
         prefix[used] = self._encode([names[i] for i in used]).prefix
-        return Encoded(tuple(names), prefix, prefix)
+        return Encoded(1, tuple(names), prefix, prefix)
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
         """Texts through the lower layers: mean over the word pieces of the top layer's input."""
         if not texts:
             nothing = np.zeros((0, self.backbone.hidden), dtype=np.float32)
-            return Encoded((), nothing, nothing)
+            return Encoded(1, (), nothing, nothing)
         inputs = self.backbone.tokenizer(
             list(texts),
             padding=True,
@@ -141,7 +141,7 @@ class PlainModel:
             states = self.backbone.model(**inputs, output_hidden_states=True).hidden_states
         weight = inputs["attention_mask"][:, :, None].float()
         prefix = ((states[-2] * weight).sum(dim=1) / weight.sum(dim=1)).numpy()
-        return Encoded(tuple(texts), prefix, prefix)
+        return Encoded(1, tuple(texts), prefix, prefix)
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         """``[R, L]``: probabilities, by the formula of the model's card."""

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from groundswell.client.annotate import encode_site
 from groundswell.client.contributions import SiteData, Workplace
+from groundswell.shared.backbone import encode_catalogue
 from groundswell.shared.config_file import load_config
+from groundswell.shared.errors import Refusal
 from groundswell.shared.events import SCHEMA
 from groundswell.shared.plan import GRADIENT, Plan
 from groundswell.shared.spec import ModelSpec
@@ -118,3 +120,13 @@ def test_removing_any_user_changes_the_sum_by_that_users_vector_and_at_most_delt
         assert norm_squared(alone) <= release.scale**2
         moved += bool(alone.any())
     assert moved > 1
+
+
+def test_texts_encoded_for_another_number_of_layers_are_refused(site: Site) -> None:
+    setting, plan = site.setting, site.plan
+    catalogue = setting.dataset.catalogue
+    other = encode_catalogue(setting.backbone, catalogue, plan.model["layers"] + 1)
+    data = SiteData(setting.sites.pooled, catalogue, setting.backbone, other)
+    with pytest.raises(Refusal, match="another number of top layers") as refused:
+        Workplace(data, plan)
+    assert refused.value.code == "plan-mismatch"
