@@ -26,6 +26,7 @@ from groundswell.shared.roster import Roster, Terms
 from groundswell.shared.secure_sum import (
     SHARE_NONCE,
     commitment,
+    mask_context,
     pair_key,
     self_key,
     share_context,
@@ -254,11 +255,9 @@ class Attempt:
 
     def masked(self, vector: NDArray[np.int64]) -> UInt64:
         """``vector`` + self-mask + pair masks with greater names - those with lesser, mod 2^64."""
-        roster = self.known_roster()
+        context = self.mask_context()
         pair_keys = {
-            name: pair_key(
-                self.mask_secrets[name], self.terms, self.seq, roster.hash, self.site, name
-            )
+            name: pair_key(self.mask_secrets[name], context, self.site, name)
             for name in self.sharers
             if name != self.site
         }
@@ -271,8 +270,18 @@ class Attempt:
 
     def self_keys(self) -> list[bytes]:
         """Key of the self-mask: what hides the vector where the pair masks are rebuilt."""
-        roster = self.known_roster()
-        return [self_key(self.self_mask, self.terms, self.seq, roster.hash, self.site)]
+        return [self_key(self.self_mask, self.mask_context(), self.site)]
+
+    def mask_context(self) -> bytes:
+        """What the masks are bound to: the vector cancels with those of the same release alone."""
+        return mask_context(
+            self.terms,
+            self.seq,
+            self.known_roster().hash,
+            self.kind,
+            self.round,
+            self.model_hash,
+        )
 
     def confirm(
         self,

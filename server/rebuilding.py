@@ -21,6 +21,7 @@ def remove_masks(
     terms: Terms,
     seq: int,
     roster: Roster,
+    context: bytes,
     sharers: Sequence[str],
     survivors: Sequence[str],
     revealed: Mapping[str, wire.Unmasked],
@@ -29,6 +30,7 @@ def remove_masks(
 
     Args:
         total: uint64 ``[d]``, modulo 2^64.
+        context: what the masks are bound to, see ``secure_sum.mask_context``.
         sharers: U2, over which pair masks were made.
         survivors: U3, whose vectors are in ``total``.
         revealed: what each survivor revealed.
@@ -44,13 +46,13 @@ def remove_masks(
     subtracted: list[bytes] = []
     for site in survivors:
         secret = _rebuild(site, self_masks, terms, _fits_commitment(roster, terms, seq, site))
-        subtracted.append(self_key(secret, terms, seq, roster.hash, site))
+        subtracted.append(self_key(secret, context, site))
     for dropped in sorted(set(sharers) - set(survivors)):
         seed = _rebuild(dropped, mask_seeds, terms, _fits_mask_key(roster, dropped))
         private = private_key(seed)
         for site in survivors:
             secret = agree(private, roster.members[site].mask_key)
-            key = pair_key(secret, terms, seq, roster.hash, site, dropped)
+            key = pair_key(secret, context, site, dropped)
             # The site added the stream where its own name is the lesser.
             (subtracted if site < dropped else added).append(key)
     apply_masks(total, added, subtracted)

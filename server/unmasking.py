@@ -27,6 +27,7 @@ from groundswell.shared.errors import AttemptVoid, Refusal
 from groundswell.shared.identity import Trust
 from groundswell.shared.masks import UInt64
 from groundswell.shared.roster import Advertisement, Head, Heads, Roster, Terms, sites_hash
+from groundswell.shared.secure_sum import mask_context
 from groundswell.shared.wire import groundswell_pb2 as wire
 
 Requests = dict[str, wire.VaultRequest]
@@ -182,7 +183,15 @@ class SecureSum:
         if following:
             advertised = self._replies.advertisements(replies, next_seq, self.revocations, now)
             roster = self._roster_or_none(advertised.values(), next_seq)
-        yield from self._unmask(prepared, collected, confirmations, roster, next_seq)
+        context = mask_context(
+            self.terms,
+            prepared.seq,
+            prepared.roster.hash,
+            release.kind,
+            release.round,
+            release.model_hash,
+        )
+        yield from self._unmask(prepared, collected, context, confirmations, roster, next_seq)
         members = prepared.roster.members
         return SecureTotal(
             prepared.seq,
@@ -280,6 +289,7 @@ class SecureSum:
         self,
         prepared: _Prepared,
         collected: _Collected,
+        context: bytes,
         confirmations: Mapping[str, bytes],
         roster: Roster | None,
         next_seq: int,
@@ -314,6 +324,7 @@ class SecureSum:
             terms=self.terms,
             seq=prepared.seq,
             roster=prepared.roster,
+            context=context,
             sharers=prepared.sharers,
             survivors=collected.survivors,
             revealed=revealed,

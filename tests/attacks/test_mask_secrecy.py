@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from groundswell.client.attempt import Attempt
 from groundswell.server.unmasking import drive
 from groundswell.shared.envelopes import parse, serialise
-from groundswell.shared.masks import agree, apply_masks, private_key
-from groundswell.shared.secure_sum import pair_key
+from groundswell.shared.masks import agree, apply_masks, digest, private_key
+from groundswell.shared.secure_sum import mask_context, pair_key
 from groundswell.shared.shamir import combine
 from groundswell.shared.wire import groundswell_pb2 as wire
 from groundswell.simulation.secure_sites import SumFederation, exchange_with
@@ -98,15 +99,10 @@ def late_vector_attack(fed: SumFederation) -> NDArray[np.int64]:
     seed = combine(shares, fed.terms.threshold, lambda _: True)
     assert seed is not None
     private = private_key(seed)
+    model = digest("model", b"model")
+    context = mask_context(fed.terms, 1, roster.hash, "gradient", 1, model)
     keys = {
-        other: pair_key(
-            agree(private, roster.members[other].mask_key),
-            fed.terms,
-            1,
-            roster.hash,
-            "south",
-            other,
-        )
+        other: pair_key(agree(private, roster.members[other].mask_key), context, "south", other)
         for other in NAMES
         if other != "south"
     }
@@ -129,6 +125,33 @@ def test_without_the_self_mask_the_same_attack_reads_the_vector(
     monkeypatch.setattr(Attempt, "self_keys", lambda self: [])
     fed = federation()
     assert np.array_equal(late_vector_attack(fed), fed.vectors["south"])
+
+
+OTHER_RELEASES: dict[str, Callable[[wire.ContributeRequest], None]] = {
+    "kind": lambda request: setattr(request, "kind", "evaluation"),
+    "round": lambda request: setattr(request, "round", 2),
+    "model": lambda request: setattr(request, "model", b"another"),
+}
+
+
+@pytest.mark.parametrize("changed", OTHER_RELEASES)
+def test_a_site_that_was_asked_for_another_release_does_not_count_as_noise(changed: str) -> None:
+    """The server asks south, which need not sign, for a release with less noise.
+
+    t of the others sign survivors that hold south, and charge themselves as if south's noise were
+    that of the release. South's vector must not cancel with theirs.
+    """
+    fed = federation()
+    attempt, requests = fed.until(CONTRIBUTE)
+    OTHER_RELEASES[changed](requests["south"].contribute)
+    requests = attempt.send(exchange_with(fed.sites)(requests))
+    del requests["south"]
+    requests = attempt.send(exchange_with(fed.sites)(requests))
+    del requests["south"]
+    with pytest.raises(StopIteration) as ended:
+        attempt.send(exchange_with(fed.sites)(requests))
+    total: NDArray[np.int64] = ended.value.value.total
+    assert chi_square(total.view(np.uint8)) < LARGEST_CHI_SQUARE
 
 
 def test_the_two_secrets_of_a_site_are_never_both_revealed() -> None:

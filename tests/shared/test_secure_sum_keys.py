@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from groundswell.shared.roster import Terms
-from groundswell.shared.secure_sum import commitment, pair_key, self_key, share_context, share_key
+from groundswell.shared.secure_sum import (
+    commitment,
+    mask_context,
+    pair_key,
+    self_key,
+    share_context,
+    share_key,
+)
 
 TERMS = Terms(bytes(16), bytes(32), 3, 3, 1)
 OTHER_RUN = replace(TERMS, run=bytes(range(16)))
@@ -28,20 +35,21 @@ def test_no_share_key_serves_two_messages() -> None:
 
 
 def test_both_sites_of_a_pair_derive_the_same_mask_and_no_other_context_does() -> None:
-    keys = [
-        pair_key(SECRET, TERMS, 1, ROSTER, "a", "b"),
-        pair_key(SECRET, TERMS, 2, ROSTER, "a", "b"),
-        pair_key(SECRET, TERMS, 1, OTHER_ROSTER, "a", "b"),
-        pair_key(SECRET, OTHER_RUN, 1, ROSTER, "a", "b"),
-        pair_key(SECRET, TERMS, 1, ROSTER, "a", "c"),
-        self_key(SECRET, TERMS, 1, ROSTER, "a"),
-        self_key(SECRET, TERMS, 2, ROSTER, "a"),
-        self_key(SECRET, TERMS, 1, ROSTER, "b"),
-        self_key(SECRET, TERMS, 1, OTHER_ROSTER, "a"),
-        self_key(SECRET, OTHER_RUN, 1, ROSTER, "a"),
+    first = mask_context(TERMS, 1, ROSTER, "gradient", 1, bytes(32))
+    contexts = [
+        first,
+        mask_context(TERMS, 2, ROSTER, "gradient", 1, bytes(32)),
+        mask_context(TERMS, 1, OTHER_ROSTER, "gradient", 1, bytes(32)),
+        mask_context(OTHER_RUN, 1, ROSTER, "gradient", 1, bytes(32)),
+        mask_context(TERMS, 1, ROSTER, "evaluation", 1, bytes(32)),
+        mask_context(TERMS, 1, ROSTER, "gradient", 2, bytes(32)),
+        mask_context(TERMS, 1, ROSTER, "gradient", 1, bytes(range(32))),
     ]
+    keys = [pair_key(SECRET, context, "a", "b") for context in contexts]
+    keys += [self_key(SECRET, context, "a") for context in contexts]
+    keys += [pair_key(SECRET, first, "a", "c"), self_key(SECRET, first, "b")]
     assert len(set(keys)) == len(keys)
-    assert pair_key(SECRET, TERMS, 1, ROSTER, "b", "a") == keys[0]
+    assert pair_key(SECRET, first, "b", "a") == keys[0]
 
 
 def test_a_commitment_is_to_one_secret_of_one_site_in_one_attempt() -> None:
