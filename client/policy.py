@@ -5,7 +5,7 @@ can widen them. Their heart is a menu: per kind the least noise, the largest sam
 often in a budget window. The menu's price is checked once, as a whole, against the caps, and an
 event then uses an entry that dominates it. So the order and the choice of events within a window
 are free; were each event's noise chosen by what went before, the composition of ``accounting``
-would not cover it (design section 5).
+would not cover it (docs/privacy.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from groundswell.shared.scaling import scale
 
 __all__ = ["RETRIES_PER_ROUND", "MenuEntry", "Price", "SitePolicy"]
 
-# Retries of one round that a site pays for (design section 5).
+# Retries of one round that a site pays for (docs/privacy.md).
 RETRIES_PER_ROUND = 2
 
 

@@ -47,12 +47,12 @@ __all__ = [
     "warnings_for",
 ]
 
-# What the float64 sampler costs, added once to both tiers (design section 3 step 5).
+# What the float64 sampler costs, added once to both tiers (docs/privacy.md).
 SAMPLER_EPSILON = 0.002
 SAMPLER_DELTA = 1e-12
-# The lemma's b: variance that each honest site's rounding may take (design section 3).
+# The lemma's b: variance that each honest site's rounding may take (docs/privacy.md).
 ROUNDING_VARIANCE = 20
-# P(more users sampled than the K slots hold), by the choice of K (design section 3 step 1).
+# P(more users sampled than the K slots hold), by the choice of K (docs/privacy.md).
 OVERFLOW_PROBABILITY = 1e-20
 # Above this, a local epsilon protects little by itself.
 WEAK_LOCAL_EPSILON = 10.0
@@ -278,7 +278,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 
 
 def central_multiplier(sigma_l: float, honest: int, scale: int | None = None) -> float:
-    """sigma_C, the noise multiplier against whoever sees sums only (design sections 2 and 3).
+    """sigma_C, the noise multiplier against whoever sees sums only (docs/privacy.md).
 
     sqrt(honest s^2 - 20 honest) / Delta with s = sigma_L Delta: the honest sites' noises add up,
     less the variance b = 20 a site that the lemma on rounded Gaussians takes. One honest site has
@@ -303,7 +303,7 @@ def central_multiplier(sigma_l: float, honest: int, scale: int | None = None) ->
 
 
 def overflow_delta(epsilon: float, attempts: int) -> float:
-    """What a full set of slots adds to delta: attempts (1 + e^eps) P (design section 3 step 1)."""
+    """What a full set of slots adds to delta: attempts (1 + e^eps) P (docs/privacy.md)."""
     if epsilon > 80:
         return 1.0
     return min(1.0, attempts * (1 + math.exp(epsilon)) * OVERFLOW_PROBABILITY)

@@ -24,7 +24,7 @@ from groundswell.shared.statistics import Statistics
 from groundswell.shared.task import Task
 from groundswell.shared.tokens import EventTokens, TokenTables
 
-RECENT_DAYS = 28.0  # a label without an occasion in this time is a change when it comes (protocol)
+RECENT_DAYS = 28.0  # a label without an occasion in this time is a change when it comes
 TOKEN_HALF_LIFE = 30.0  # days; how fast an event's weight in the interest state fades
 LEAST_TOKEN_WEIGHT = 0.1  # of an event whose action weighs nothing in the target: a search, a view
 PROFILE_WEIGHT = 0.5  # of the profile's token, whatever its age

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Histories, Int64
 
-HALF_LIVES = (7.0, 21.0, 60.0, 150.0)  # days; prototype's recipe (protocol.md)
+HALF_LIVES = (7.0, 21.0, 60.0, 150.0)  # days
 LEVELS = 6  # times bought in the last RECENT_BASKETS baskets: 0..5
 RECENT_BASKETS = 5
 NEVER = np.float32(1e4)  # days since an occasion that never was

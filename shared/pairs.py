@@ -10,7 +10,7 @@ from groundswell.shared.products import rows_times
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-FLOOR = 3e-4  # least popularity, a constant of the recipe in protocol.md
+FLOOR = 3e-4  # least popularity that weighs a label
 LARGEST_WEIGHT = 6.0  # largest inverse-root-popularity weight over the median
 RANK = 80  # directions in which labels are compared: a smaller matrix drowns less in its noise
 LARGEST_STRETCH = 3.0  # most that a user's projected vector is lengthened

@@ -23,7 +23,7 @@ from groundswell.shared.histories import Float32, Histories, Int64
 from groundswell.shared.model import InterestModel, load_weights
 
 ROWS_AT_ONCE = 1024
-RISING, FADING = 1.25, 0.8  # lifts beyond which a label rises or fades (contract)
+RISING, FADING = 1.25, 0.8  # lifts beyond which a label rises or fades
 PRIOR_OCCASIONS = 20.0  # the prior's weight in a user's long-term rate, in occasions
 
 

@@ -1,7 +1,7 @@
 """What a site releases, as events: an accountant only interprets them.
 
 Protected unit: all of one user's events at one site; neighbours differ by adding or removing one
-user. Every release is a Poisson-subsampled Gaussian of integer vectors (design section 3), so what
+user. Every release is a Poisson-subsampled Gaussian of integer vectors (docs/privacy.md), so what
 it costs depends on its noise multiplier and its sampling rate alone. What was released, and with
 which bounds, stands in the plan's ``PlannedRelease`` and in the ledger's rows.
 """

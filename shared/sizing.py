@@ -167,13 +167,13 @@ class SizedPlan:
 def default_n_min(sites: int) -> int:
     """Least survivors, the site included: max(3, sites - 2), and no more than there are sites.
 
-    Source: design section 2. With two sites nobody may drop out, and the tiers are equal.
+    Source: docs/privacy.md. With two sites nobody may drop out, and the tiers are equal.
     """
     return min(sites, max(3, sites - 2))
 
 
 def default_delta(users: int | None) -> float:
-    """min(1e-6, 1 / (10 users)) over all sites' declared users (design section 5)."""
+    """min(1e-6, 1 / (10 users)) over all sites' declared users (docs/privacy.md)."""
     return 1e-6 if not users else min(1e-6, 1 / (10 * users))
 
 

@@ -6,7 +6,8 @@ whose kernel is text similarity, a shared group, and catalogue size (and, for re
 label's popularity). The posterior mean under the noise at its known size replaces the figure. A
 label that was never observed (infinite noise) gets the prior's.
 
-Source of the kernel: protocol.md, unseen labels. The rest is textbook empirical Bayes.
+The kernel was chosen on The Complete Journey (docs/benchmarks.md). The rest is textbook empirical
+Bayes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A *kind* is one released vector. Each user contributes one vector, the mean over the user's own
 windows, divided by public constants so that one L2 clip of the whole vector to ``clip_norm`` cuts
 little. A user's vector depends on that user's own events, on constants of the plan, and on an
-earlier charged release alone; empty, zero and non-finite vectors count 0. Recipe: protocol.md.
+earlier charged release alone; empty, zero and non-finite vectors count 0.
 
 Everything in ``estimate`` is post-processing of a private sum and costs nothing.
 """

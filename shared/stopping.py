@@ -1,7 +1,7 @@
 """When a noised look at a model may stop a run: only on a fall that noise does not explain.
 
 A private evaluation costs budget and carries noise larger than most gains, so its ups and downs say
-nothing; a rule that follows them would choose by chance (design, section 3).
+nothing; a rule that follows them would choose by chance (docs/privacy.md).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 
 
 def model_hash(tensors: Mapping[str, Array]) -> bytes:
-    """SHA-256 over tensors sorted by name: name, shape, float32 little-endian (design section 3).
+    """SHA-256 over tensors sorted by name: name, shape, float32 little-endian (docs/privacy.md).
 
     A name is its UTF-8 bytes and a zero byte; a shape is the number of axes and each length, as
     little-endian int64.

@@ -15,7 +15,7 @@ import polars as pl
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
 
-MAX_SITES = 128  # a roster has no more (design, section 4)
+MAX_SITES = 128  # a roster has no more (docs/privacy.md)
 
 
 def lightest_groups(weights: Sequence[int], groups: int) -> list[int]:

@@ -159,7 +159,7 @@ def test_a_sum_of_rounded_gaussians_is_not_itself_a_rounded_gaussian() -> None:
 
 
 def test_at_the_sizes_in_use_the_bound_vanishes() -> None:
-    """b = 20, 128 sites, 10^10 coordinates over all rounds: 6e-28 (design section 3)."""
+    """b = 20, 128 sites, 10^10 coordinates over all rounds: 6e-28 (docs/privacy.md)."""
     assert ROUNDING_VARIANCE == 20
     found = float(tau(128, ROUNDING_VARIANCE) * 10**10)
     assert 5e-28 < found < 6e-28
