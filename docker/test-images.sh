@@ -89,7 +89,7 @@ if [ -n "$LINKS" ] && [ -d "$LINKS" ]; then
   echo "find-links = http://127.0.0.1:39123/" >> "$WORK/pip.conf"
 fi
 cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$WORK/ca.crt"
-for target in relay vault coordinator demo; do
+for target in import relay vault coordinator gateway demo; do
   echo "build $target"
   DOCKER_BUILDKIT=1 docker build -q --network=host -f docker/Dockerfile --target "$target" \
     --secret "id=pip,src=$WORK/pip.conf" --secret "id=ca,src=$WORK/ca.crt" \
