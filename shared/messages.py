@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from groundswell.shared.errors import InputError
 from groundswell.shared.questions import (
+    MAX_EVENTS,
     Answer,
     ExplainRequest,
     Interest,
@@ -117,7 +118,9 @@ def _history(
     return {**values, "events": _events(message.events)}
 
 
-def _events(events: Iterable[wire.Event]) -> tuple[dict[str, Any], ...]:
+def _events(events: Collection[wire.Event]) -> tuple[dict[str, Any], ...]:
+    if len(events) > MAX_EVENTS:  # told before a million of them are looked at
+        raise InputError("events", len(events), f"at most {MAX_EVENTS} events", "send the newest")
     return tuple(_event(event) for event in events)
 
 

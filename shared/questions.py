@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     PlainSerializer,
     StringConstraints,
@@ -32,6 +33,8 @@ RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fa
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+# The first wrong one is told: to gather a million faults would hold up everyone for seconds.
+Texts = Annotated[tuple[Text, ...], FailFast(), Field(max_length=MAX_FILTER)]
 
 
 Window = Annotated[
@@ -113,7 +116,7 @@ class HistoryQuestion(Question):
         model: a version or an alias to answer with.
     """
 
-    events: tuple[Event, ...] = Field(default=(), max_length=MAX_EVENTS)
+    events: Annotated[tuple[Event, ...], FailFast()] = Field(default=(), max_length=MAX_EVENTS)
     at: Time | None = Field(
         default=None,
         description="beginning of the forecast; unset: just after the last event, now without one",
@@ -135,15 +138,17 @@ class PredictRequest(HistoryQuestion):
 class BatchRequest(Question):
     """Several shoppers at once."""
 
-    requests: tuple[PredictRequest, ...] = Field(min_length=1, max_length=MAX_BATCH)
+    requests: Annotated[tuple[PredictRequest, ...], FailFast()] = Field(
+        min_length=1, max_length=MAX_BATCH
+    )
 
 
 class Filters(Question):
     """Which items may be recommended; unset filters let everything pass."""
 
-    labels: tuple[Text, ...] = Field(default=(), max_length=MAX_FILTER)
-    groups: tuple[Text, ...] = Field(default=(), max_length=MAX_FILTER)
-    exclude_items: tuple[Text, ...] = Field(default=(), max_length=MAX_FILTER)
+    labels: Texts = ()
+    groups: Texts = ()
+    exclude_items: Texts = ()
     only_new: bool = Field(default=False, description="leave out items in the history")
     only_rising: bool = Field(default=False, description="labels whose interest rises alone")
     per_label: int = Field(default=3, ge=1, le=MAX_TOP, description="most items of one label")
@@ -166,7 +171,7 @@ class ExplainRequest(HistoryQuestion):
 class TrendsRequest(Question):
     """How does demand move over the sites?"""
 
-    labels: tuple[Text, ...] = Field(default=(), max_length=MAX_FILTER, description="unset: all")
+    labels: Texts = Field(default=(), description="unset: all")
     region: Text | None = Field(default=None, description="a region with a roster of its own")
     top: int = Field(default=20, ge=1, le=MAX_TOP)
     lead: int = Field(default=2, ge=1, le=4, description="windows until a restock arrives")

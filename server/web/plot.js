@@ -2,7 +2,7 @@
 import { svg } from "./dom.js";
 import { number } from "./words.js";
 
-const W = 520, H = 220, LEFT = 46, RIGHT = 14, TOP = 12, BOTTOM = 30;
+const W = 520, H = 220, LEFT = 46, RIGHT = 14, TOP = 12, TICKS = 30, LABEL = 18;
 
 function ticks(low, high, count = 4) {
   const raw = (high - low) / count || 1;
@@ -23,8 +23,9 @@ export function plot(title, lines, { zero = false, xlabel = "" } = {}) {
   if (y1 - y0 < 1e-9) [y0, y1] = [y0 - 0.5, y1 + 0.5];
   const pad = (y1 - y0) * 0.06;
   [y0, y1] = [zero && y0 === 0 ? 0 : y0 - pad, y1 + pad];
+  const bottom = TICKS + (xlabel ? LABEL : 0);
   const X = (x) => LEFT + ((x - x0) / (x1 - x0 || 1)) * (W - LEFT - RIGHT);
-  const Y = (y) => H - BOTTOM - ((y - y0) / (y1 - y0)) * (H - TOP - BOTTOM);
+  const Y = (y) => H - bottom - ((y - y0) / (y1 - y0)) * (H - TOP - bottom);
   const path = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${X(x).toFixed(1)} ${Y(y).toFixed(1)}`).join("");
   const marks = ticks(y0, y1);
   const decimals = digits(marks.length > 1 ? marks[1] - marks[0] : 1);
@@ -33,8 +34,8 @@ export function plot(title, lines, { zero = false, xlabel = "" } = {}) {
       svg("line", { class: "grid", x1: LEFT, x2: W - RIGHT, y1: Y(y), y2: Y(y) }),
       svg("text", { x: LEFT - 8, y: Y(y) + 4, "text-anchor": "end" }, number(y, decimals)),
     ]),
-    ticks(x0, x1, 5).filter((x) => Number.isInteger(x)).map((x) => svg("text", { x: X(x), y: H - 12, "text-anchor": "middle" }, String(x))),
-    xlabel && svg("text", { x: W - RIGHT, y: H - 1, "text-anchor": "end" }, xlabel),
+    ticks(x0, x1, 5).filter((x) => Number.isInteger(x)).map((x) => svg("text", { x: X(x), y: H - bottom + 18, "text-anchor": "middle" }, String(x))),
+    xlabel && svg("text", { x: W - RIGHT, y: H - 4, "text-anchor": "end" }, xlabel),
     lines.map((line) => [
       line.band && line.band.length > 1 && svg("path", { class: line.kind === "ahead" ? "ahead-band" : "band", d: `${path(line.band.map(([x, , b]) => [x, b]))}${path([...line.band].reverse().map(([x, a]) => [x, a])).replace("M", "L")}Z` }),
       svg("path", { class: line.kind === "ahead" ? "ahead" : `line ${line.kind || ""}`, d: path(line.points) }),

@@ -4,7 +4,7 @@ import { h, show } from "./dom.js";
 import { empty } from "./main.js";
 import { plot } from "./plot.js";
 import { trendMark } from "./try.js";
-import { day, number, percent, word } from "./words.js";
+import { day, known, number, percent, word } from "./words.js";
 
 const SURGE = 0.5;
 const FEW = 12; // labels in the noise that are listed at once
@@ -39,7 +39,7 @@ export async function trendsPage() {
   }
   choose("all");
   return [...head, h("div", { class: "stack" }, h("div", { class: "row apart" }, h("div", { class: "row", role: "group" }, buttons),
-    h("p", { class: "soft small" }, [word("trends.asof", day(found.as_of)), found.sites !== null && word("trends.sites", found.sites), found.unit].filter(Boolean).join(" · "))), list,
+    h("p", { class: "soft small" }, [word("trends.asof", day(found.as_of)), found.sites !== null && word("trends.sites", found.sites), known(`unit.${found.unit}`) ? word(`unit.${found.unit}`) : found.unit].filter(Boolean).join(" · "))), list,
   hidden.length ? h("section", { class: "card" }, h("h2", {}, word("unresolved")), h("p", { class: "soft" }, word("unresolved.lead")),
     h("details", { open: hidden.length <= FEW }, h("summary", {}, word("unresolved.count", hidden.length)), h("div", { class: "chips" }, hidden.map((each) => h("span", { class: "tag" }, each.label))))) : null)];
 }
@@ -54,7 +54,7 @@ function card(each) {
   const surging = (each.surge || 0) >= SURGE;
   return h("section", { class: "card trend", "aria-label": each.label },
     h("div", { class: "row apart" }, h("h3", {}, each.label), h("span", { class: `tag ${each.trend}` }, trendMark(each.trend), word(each.trend))),
-    plot(`${each.label}: ${past.map(([, y]) => number(y, 0)).join(", ")}`, lines, { zero: true }),
+    plot(`${each.label}: ${past.map(([, y]) => number(y, 0)).join(", ")}`, lines, { zero: true, xlabel: word("trends.axis") }),
     h("dl", {}, h("div", {}, h("dt", {}, word("trends.p50")), h("dd", {}, number(first.p50, 0))), h("div", {}, h("dt", {}, word("trends.p90")), h("dd", {}, number(first.p90, 0))),
       each.restock !== null && h("div", {}, h("dt", {}, word("restock")), h("dd", {}, number(each.restock, 0)))),
     each.surge !== null && h("p", { class: "small" }, h("span", { class: surging ? "tag good" : "tag" }, word("surge")), " ",

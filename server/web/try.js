@@ -6,7 +6,7 @@ import { current, day, days, known, number, percent, points, span, word } from "
 
 const EXAMPLES = ["example.1", "example.2", "example.3"];
 const SHOWN = 8; // interests on the page
-const NOTED = 1.05; // lift from which a label is named among those that rise most
+const NOTED = 1.05; // lift from which a label is named where none rises
 const state = { typed: null, language: null };
 
 export async function tryPage() {
@@ -68,11 +68,13 @@ const act = (action) => (known(`act.${action}`) ? word(`act.${action}`) : action
 function interestsCard(found, history, window_) {
   const shown = found.interests.slice(0, SHOWN);
   const most = Math.max(...shown.map((each) => each.probability));
-  const risen = found.interests.filter((each) => each.lift >= NOTED).sort((a, b) => b.lift - a.lift).slice(0, SHOWN);
+  const above = found.interests.filter((each) => each.lift >= NOTED).sort((a, b) => b.lift - a.lift);
+  const rising = above.filter((each) => each.trend === "rising");
+  const risen = (rising.length ? rising : above).slice(0, SHOWN);
   return h("section", { class: "card", "aria-labelledby": "interests-title" },
     h("h2", { id: "interests-title" }, word("interests", window_)),
     found.basis === "prior" && h("p", { class: "tag warn" }, word("prior")),
-    risen.length && found.basis !== "prior" ? h("div", { id: "risen" }, h("h3", {}, word("risen")), h("ul", { class: "chips" }, risen.map((each) =>
+    risen.length && found.basis !== "prior" ? h("div", { id: "risen" }, h("h3", {}, word(rising.length ? "risen" : "risen.none")), h("ul", { class: "chips" }, risen.map((each) =>
       h("li", { class: `tag ${each.trend}` }, trendMark(each.trend), each.label, " ", h("span", { class: "figure" }, `×${number(each.lift, 1)}`))))) : null,
     h("ol", { class: "interests" }, shown.map((each) => interest(each, history, most))));
 }

@@ -15,14 +15,14 @@ const WORDS = {
     "example.2": "searched smartwatch; viewed fitness band", "example.3": "bought diapers 20 days ago; bought baby food 6 days ago; viewed baby wipes",
     "act.purchase": "bought", "act.view": "viewed", "act.search": "searched", "act.cart": "in cart",
     "interests": "Interests of the coming {0}", "prior": "Nothing is known of this shopper: this is what all shoppers do.",
-    risen: "Rising most", rising: "rising", steady: "steady", fading: "fading", "advice.rising": "promote now", "advice.steady": "keep in stock", "advice.fading": "let it rest",
+    risen: "Rising most", "risen.none": "Nothing rises clearly; most above usual:", rising: "rising", steady: "steady", fading: "fading", "advice.rising": "promote now", "advice.steady": "keep in stock", "advice.fading": "let it rest",
     "lift": "{0}× usual", why: "Why?", hide: "Hide", "of": "{0} of actions",
     "why.title": "Why {0}?", "why.base": "Without any history: {0}", "why.total": "With this history: {0}", "why.adds": "adds", "why.event": "event", "why.more": "and {0} more", "why.else": "everything else", "why.habit": "Habit: ",
     "habit.never": "never bought before", "habit.once": "bought once, last {0} ago", "habit.times": "bought {0} times, last {1} ago, usually every {2}", "days": "{0} days", "day": "1 day", "day.less": "less than a day",
     recommend: "Recommend", "recommend.lead": "Items that fit these interests", item: "item", label: "category", reason: "why", score: "score", "reason.used": "used {0}× before", "reason.new": "new to this shopper", "only.new": "Only new items", "reason.head": "why",
     "trends.title": "What moves over all shops", "trends.lead": "Demand of all sites together, with the privacy noise counted in. Shops see their own exact counts with site trends.",
     "trends.none": "No demand has been released yet", "trends.how": "The coordinator releases it with the next run; it costs a part of the privacy budget.",
-    "trends.asof": "as of {0}", "trends.sites": "{0} sites", "unresolved.count": "{0} categories", "trends.p50": "expected", "trends.p90": "at most (90 %)", restock: "Restock", "surge": "surge", "surge.of": "{0} ({1} to {2})", "unresolved": "Not resolvable", "unresolved.lead": "For these the privacy noise is larger than the signal, so no forecast is given.",
+    "trends.asof": "as of {0}", "trends.sites": "{0} sites", "unresolved.count": "{0} categories", "trends.axis": "windows from now", "unit.shoppers a window, very active ones counted in part": "shoppers a window, very active ones counted in part", "trends.p50": "expected", "trends.p90": "at most (90 %)", restock: "Restock", "surge": "surge", "surge.of": "{0} ({1} to {2})", "unresolved": "Not resolvable", "unresolved.lead": "For these the privacy noise is larger than the signal, so no forecast is given.",
     "filter.all": "All", "filter.rising": "Promote", "filter.restock": "Restock", "filter.fading": "Fading", "trends.next": "next window", "trends.nothing": "Nothing here at the moment.",
     "fed.title": "Health of the federation", "fed.lead": "Who takes part, how far the run is, and how much privacy budget is left.",
     "fed.none": "Nothing is known of a federation", "fed.none.how": "This gateway serves a model alone.",
@@ -50,14 +50,14 @@ const WORDS = {
     "example.2": "搜索智能手表；浏览运动手环", "example.3": "20天前买了diapers；6天前买了baby food；浏览baby wipes",
     "act.purchase": "购买", "act.view": "浏览", "act.search": "搜索", "act.cart": "加购",
     "interests": "未来 {0} 的兴趣", "prior": "对这位顾客一无所知：这是所有顾客的平均情况。",
-    risen: "上升最快", rising: "上升", steady: "平稳", fading: "消退", "advice.rising": "现在促销", "advice.steady": "保持库存", "advice.fading": "暂缓推广",
+    risen: "上升最快", "risen.none": "没有明显上升的兴趣；高于平时最多的：", rising: "上升", steady: "平稳", fading: "消退", "advice.rising": "现在促销", "advice.steady": "保持库存", "advice.fading": "暂缓推广",
     "lift": "平时的 {0} 倍", why: "为什么？", hide: "收起", "of": "占行为的 {0}",
     "why.title": "为什么是 {0}？", "why.base": "没有历史时：{0}", "why.total": "有此历史时：{0}", "why.adds": "贡献", "why.event": "事件", "why.more": "另有 {0} 次", "why.else": "其余全部", "why.habit": "习惯：",
     "habit.never": "以前从未购买", "habit.once": "买过一次，{0}前", "habit.times": "买过 {0} 次，最近一次在 {1}前，通常每 {2}一次", "days": "{0} 天", "day": "1 天", "day.less": "不到一天",
     recommend: "推荐", "recommend.lead": "符合这些兴趣的商品", item: "商品", label: "品类", reason: "理由", score: "得分", "reason.used": "用过 {0} 次", "reason.new": "对这位顾客是新的", "only.new": "只看新商品", "reason.head": "理由",
     "trends.title": "所有店铺的动向", "trends.lead": "所有站点合计的需求，已计入隐私噪声。各店可用 site trends 查看自己的精确数字。",
     "trends.none": "尚未发布需求数据", "trends.how": "协调方会在下一次运行时发布，这会用去一部分隐私预算。",
-    "trends.asof": "截至 {0}", "trends.sites": "{0} 个站点", "unresolved.count": "{0} 个品类", "trends.p50": "预期", "trends.p90": "至多（90%）", restock: "补货", "surge": "激增", "surge.of": "{0}（{1} 至 {2}）", "unresolved": "无法分辨", "unresolved.lead": "这些品类的隐私噪声大于信号，因此不给出预测。",
+    "trends.asof": "截至 {0}", "trends.sites": "{0} 个站点", "unresolved.count": "{0} 个品类", "trends.axis": "距今的期数", "unit.shoppers a window, very active ones counted in part": "每期顾客数，特别活跃者只计一部分", "trends.p50": "预期", "trends.p90": "至多（90%）", restock: "补货", "surge": "激增", "surge.of": "{0}（{1} 至 {2}）", "unresolved": "无法分辨", "unresolved.lead": "这些品类的隐私噪声大于信号，因此不给出预测。",
     "filter.all": "全部", "filter.rising": "促销", "filter.restock": "补货", "filter.fading": "消退", "trends.next": "下一期", "trends.nothing": "目前没有。",
     "fed.title": "联盟的状况", "fed.lead": "谁在参与，进行到哪一步，还剩多少隐私预算。",
     "fed.none": "没有联盟的信息", "fed.none.how": "此网关只提供一个模型。",
@@ -90,7 +90,7 @@ export const known = (key) => key in WORDS.en;
 export const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
 export const number = (value, digits = 2) => new Intl.NumberFormat(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 export const percent = (value) => new Intl.NumberFormat(locale(), { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
-export const points = (value) => word("points", (value >= 0 ? "+" : "−") + number(Math.abs(value) * 100, 1));
+export const points = (value) => word("points", (value >= 0 ? "+" : "−") + number(Math.abs(value) * 100, Math.abs(value) < 0.001 ? 2 : 1));
 export const power = (value) => (value ? value.toExponential(0).replace("e-", " × 10⁻").replace("1 × ", "").replace(/⁻(\d+)/, (_, digits) => "⁻" + [...digits].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join("")) : "–");
 export const day = (text) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium" }).format(new Date(text));
 export const days = (count) => (count < 1 ? word("day.less") : count === 1 ? word("day") : word("days", count));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,24 @@ def test_searches_and_views_are_understood(page: Page, url: str) -> None:
     understood = page.locator("#understood")
     expect(understood).to_contain_text("→ FITNESS")
     expect(understood.locator(".tag").first).to_have_text("searched")
+
+
+def answer_without_rising(route: Route) -> None:
+    answer = route.fetch().json()
+    calm = [{**each, "lift": 1.1, "trend": "steady"} for each in answer["interests"]]
+    route.fulfill(json={**answer, "interests": calm})
+
+
+def test_what_does_not_rise_is_not_called_rising(page: Page, url: str) -> None:
+    open_page(page, url, "try")
+    forecast(page, "bought coffee 9 days ago; bought coffee 2 days ago; searched smartwatch")
+    risen = page.locator("#risen")
+    expect(risen).to_contain_text("Rising most")
+    expect(risen.locator(".tag:not(.rising)")).to_have_count(0)
+    page.route("**/v1/predict", answer_without_rising)
+    forecast(page, "searched smartwatch")
+    expect(risen).to_contain_text("Nothing rises clearly")
+    expect(risen.locator(".tag.rising")).to_have_count(0)
 
 
 def test_an_empty_history_is_the_prior(page: Page, url: str) -> None:
@@ -166,6 +184,12 @@ def test_dark_and_light_have_enough_contrast(page: Page, url: str) -> None:
         assert low == [], (theme, low)
 
 
+def answer_with_long_names(route: Route) -> None:
+    answer = route.fetch().json()
+    long = [{**each, "label": "BAKED BREAD/BUNS/ROLLS"} for each in answer["interests"]]
+    route.fulfill(json={**answer, "interests": long})
+
+
 def test_a_narrow_screen_scrolls_down_only(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 380, "height": 800})
     for name in ("try", "trends", "federation", "models"):
@@ -173,6 +197,11 @@ def test_a_narrow_screen_scrolls_down_only(page: Page, url: str) -> None:
         expect(page.locator(".busy")).to_have_count(0)
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, name
+    page.route("**/v1/predict", answer_with_long_names)
+    open_page(page, url, "try")
+    forecast(page, "bought coffee 16 days ago; searched smartwatch")
+    expect(page.locator(".interest").first).to_contain_text("BAKED")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_the_policy_stops_what_is_not_the_pages_own(context: BrowserContext, url: str) -> None:

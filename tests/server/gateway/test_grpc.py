@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -20,6 +22,7 @@ from groundswell.shared.wire import query_pb2 as wire
 
 SERVICE = "groundswell.query.v1.Query"
 Call = Callable[..., Any]
+CONNECTION_OF_ITS_OWN = [("grpc.use_local_subchannel_pool", 1)]
 
 
 @pytest.fixture
@@ -157,6 +160,26 @@ def test_too_large_a_message_is_refused(call: Call) -> None:
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_a_million_events_are_refused_before_they_are_looked_at(gateway: Any) -> None:
+    empty_event = b"\x0a\x00"
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        raw = channel.unary_unary(f"/{SERVICE}/PredictInterest", bytes, bytes)
+        began = time.monotonic()
+        code, details = outcome(partial(raw, empty_event * 10**6, timeout=30))
+    assert (code, time.monotonic() - began < 3) == ("INVALID_ARGUMENT", True), details
+
+
+def test_200_clients_at_once(gateway: Any) -> None:
+    def ask(number: int) -> str:
+        with grpc.insecure_channel(gateway.grpc, CONNECTION_OF_ITS_OWN) as channel:
+            request = wire.PredictRequest(events=EVENTS * (number % 5))
+            work = partial(unary(channel), "PredictInterest", request, wire.PredictAnswer)
+            return outcome(partial(work, timeout=60))[0]
+
+    with ThreadPoolExecutor(200) as pool:
+        assert set(pool.map(ask, range(200))) == {"OK"}
+
+
 def test_tokens_and_scopes(guarded: Any, token: Callable[..., str]) -> None:
     with grpc.insecure_channel(guarded.grpc) as channel:
         call = unary(channel)
@@ -189,6 +212,19 @@ def outcome(work: Callable[[], Any]) -> tuple[str, str]:
     except grpc.RpcError as error:
         return str(error.code().name), str(error.details())
     return "OK", ""
+
+
+@pytest.mark.fuzz
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(("PredictBatch", "StreamInterest")),
+    st.lists(st.binary(max_size=100), max_size=4),
+)
+def test_any_stream_of_bytes_gets_a_status(gateway: Any, method: str, data: list[bytes]) -> None:
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        raw = channel.stream_stream(f"/{SERVICE}/{method}", bytes, bytes)
+        code, details = outcome(lambda: list(raw(iter(data), timeout=30)))
+    assert code in ALLOWED, details
 
 
 @pytest.mark.fuzz
