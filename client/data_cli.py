@@ -162,7 +162,11 @@ def _show(report: CheckReport, console: Console) -> None:
         reasons = [(rows, reason) for reason, rows in step.rejected.most_common() if rows]
         why = "\n".join(f"{rows}: {ALL_REASONS.get(reason, reason)}" for rows, reason in reasons)
         table.add_row(
-            step.name, str(step.rows), str(step.kept), str(step.rejected.total()), why or "-"
+            step.name,
+            str(step.rows),
+            str(step.kept),
+            str(step.rejected.total()),
+            escape(why) or "-",
         )
     console.print(table)
     scrubbed = report.steps[0].changed["scrubbed"]

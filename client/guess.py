@@ -19,35 +19,63 @@ SITES = range(3, 65)  # numbers of values that make a column a likely column of 
 _SAMPLE = 100_000
 _READABLE = 0.9  # share of a sample that must read as a time
 
-# Words of column names, the likeliest first; a name is split at anything that is no letter.
+# Words of column names, the likeliest first; a name is split at anything that is no letter, and a
+# Chinese word counts wherever it stands in the name.
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "user": (
         "user", "customer", "shopper", "household", "visitor", "buyer", "member", "client",
-        "account", "uid", "person", "session",
+        "account", "uid", "person", "session", "用户", "客户", "顾客", "会员", "买家",
     ),
     "time": (
         "time", "timestamp", "ts", "datetime", "date", "created", "at", "when", "day",
+        "时间", "日期", "时刻",
     ),
-    "action": ("action", "event", "behavior", "behaviour", "activity", "operation", "kind", "type"),
-    "item": ("item", "product", "sku", "article", "asin", "goods", "ean", "gtin", "upc", "offer"),
-    "label": ("label", "category", "cat", "class", "segment", "department"),
-    "text": ("query", "search", "keyword", "keywords", "term", "phrase", "text", "title"),
+    "action": (
+        "action", "event", "behavior", "behaviour", "activity", "operation", "kind", "type",
+        "行为", "动作", "操作", "事件", "类型",
+    ),
+    "item": (
+        "item", "product", "sku", "article", "asin", "goods", "ean", "gtin", "upc", "offer",
+        "货号", "商品", "产品", "宝贝",
+    ),
+    "label": (
+        "label", "category", "cat", "class", "segment", "department",
+        "类目", "品类", "类别", "分类",
+    ),
+    "text": (
+        "query", "search", "keyword", "keywords", "term", "phrase", "text", "title",
+        "搜索", "关键词", "关键字", "查询", "标题",
+    ),
     "value": (
         "quantity", "qty", "amount", "value", "price", "rating", "revenue", "sales", "score",
+        "数量", "件数", "金额", "价格", "评分",
     ),
-    "site": ("site", "store", "shop", "region", "merchant", "market", "country", "branch"),
+    "site": (
+        "site", "store", "shop", "region", "merchant", "market", "country", "branch",
+        "站点", "门店", "店铺", "商家", "地区", "区域", "城市",
+    ),
 }  # fmt: skip
 _CATALOGUE_LABELS = (*_WORDS["label"], "kind", "type", "group", "genre", "family")
-_CATALOGUE_TEXTS = ("title", "name", "description", "type", "brand", "text", "subject")
-_CATALOGUE_GROUPS = ("department", "brand", "group", "division", "vendor", "manufacturer")
+_CATALOGUE_TEXTS = (
+    "title", "name", "description", "type", "brand", "text", "subject",
+    "标题", "名称", "品名", "描述", "品牌",
+)  # fmt: skip
+_CATALOGUE_GROUPS = (
+    "department", "brand", "group", "division", "vendor", "manufacturer", "大类", "部门", "品牌",
+)  # fmt: skip
 
 # What actions are usually called, and what each then weighs; others weigh nothing.
 _ACTIONS: Sequence[tuple[tuple[str, ...], float]] = (
-    (("purchase", "buy", "bought", "order", "transaction", "checkout", "sale"), 1.0),
-    (("cart", "basket", "addtocart"), 0.5),
-    (("fav", "favorite", "favourite", "wishlist", "like", "collect"), 0.5),
-    (("view", "click", "pageview", "pv", "detail", "visit"), 0.1),
-)
+    (
+        (
+            "purchase", "buy", "bought", "order", "transaction", "checkout", "sale", "购买", "下单",
+        ),
+        1.0,
+    ),
+    (("cart", "basket", "addtocart", "加购", "购物车"), 0.5),
+    (("fav", "favorite", "favourite", "wishlist", "like", "collect", "收藏"), 0.5),
+    (("view", "click", "pageview", "pv", "detail", "visit", "浏览", "点击"), 0.1),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,11 +184,18 @@ def _by_words(names: Iterable[str], words: Sequence[str]) -> list[str]:
         parts = _words(name)
         joined = "".join(parts)
         ranks = [
-            i for i, word in enumerate(words) if word in parts or joined in (word, f"{word}id")
+            i
+            for i, word in enumerate(words)
+            if word in parts or joined in (word, f"{word}id") or _within(word, name)
         ]
         if ranks:
             found.append((ranks[0], len(name), name))
     return [name for _, _, name in sorted(found)]
+
+
+def _within(word: str, name: str) -> bool:
+    """Whether a Chinese word stands in a name: they are written without spaces."""
+    return not word.isascii() and word in name
 
 
 def _ranked(names: Iterable[str], key: str) -> list[str]:
@@ -212,7 +247,14 @@ def _actions(values: pl.Series) -> dict[str, float]:
     weights: dict[str, float] = {}
     for name in names:
         parts = {*_words(name), "".join(_words(name))}
-        weight = next((weight for words, weight in _ACTIONS if parts & set(words)), None)
+        weight = next(
+            (
+                weight
+                for words, weight in _ACTIONS
+                if any(word in parts or _within(word, name) for word in words)
+            ),
+            None,
+        )
         if weight is not None:
             weights[name] = weight
     return weights or ({names[0]: 1.0} if names else {})

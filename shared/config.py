@@ -118,6 +118,9 @@ class Data(Source):
     bot_instants_per_minute: int = Field(
         default=120, ge=1, description="beyond so many different times in one minute likewise"
     )
+    generated: bool = Field(
+        default=False, description="the events are invented, and every report says so"
+    )
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -44,8 +45,6 @@ _TIERS = {
 @contextmanager
 def showing(options: Options, stop: threading.Event) -> Iterator[Progress]:
     """Callbacks that print, for the time of the block."""
-    if not options.private:
-        console.print(f"[bold red]{NOT_PRIVATE}[/]")
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -60,6 +59,7 @@ def showing(options: Options, stop: threading.Event) -> Iterator[Progress]:
         yield Progress(
             phase=shown.phase,
             advanced=shown.advanced,
+            prepared=shown.prepared,
             planned=shown.planned,
             started=shown.started,
             closed=shown.closed,
@@ -76,13 +76,26 @@ class _Shown:
         self._options = options
         self._task: TaskID | None = None
         self._rounds = 0
+        self._sound = False
         self._began = time.monotonic()
 
     def phase(self, text: str, steps: int) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(text, total=steps or None)
-        console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {text}")
+        # Bad input is one line alone: nothing that stays is printed before the data are sound.
+        if self._sound:
+            self._line(text)
+
+    def prepared(self, facts: Sequence[str]) -> None:
+        self._sound = True
+        if not self._options.private:
+            console.print(f"[bold red]{NOT_PRIVATE}[/]")
+        for fact in facts:
+            self._line(escape(fact))
+
+    def _line(self, text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - self._began:6.1f} s[/]  {text}", highlight=False)
 
     def advanced(self) -> None:
         if self._task is not None:

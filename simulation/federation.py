@@ -183,6 +183,7 @@ def _federated(
 ) -> None:
     plan = setting.plan(variant.config, variant.spec, run=run_id(seed, variant.name))
     if saved:
+        progress.prepared(_facts(setting))
         progress.planned(plan, setting.sized(variant.config))
     progress.phase(f"training {variant.name}", 0 if saved else plan.rounds)
     watch = Watch(
@@ -297,6 +298,18 @@ def _folder(options: Options, saved: bool) -> Iterator[Path]:
 def run_id(seed: int, name: str) -> str:
     """A run's name that follows from the seed, so that a simulation can be repeated."""
     return SeededRandomness(seed, "run", name).words(2).tobytes().hex()
+
+
+def _facts(setting: Setting) -> list[str]:
+    """What was read, and what to know of it."""
+    size, dataset = _size(setting), setting.dataset
+    facts = [
+        f"read {dataset.name}: {size.events:,} events of {size.users:,} users at {size.sites} "
+        f"sites, {size.labels:,} labels"
+    ]
+    if dataset.generated:
+        facts.append("these events are generated, not real")
+    return [*facts, *dataset.notes]
 
 
 def _size(setting: Setting) -> DataSize:

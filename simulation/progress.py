@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from groundswell.server.checkpointing import RoundRecord
@@ -23,6 +23,7 @@ class Progress:
     Attributes:
         phase: a phase begins; text, and its number of steps (0: unknown).
         advanced: one step of the phase is done.
+        prepared: the data are read and sound; what they are, and what to know of them.
         planned: the plan of the saved model is made.
         started, closed, void: the saved model's own attempts.
         stop: whether to finish the attempt in hand and save.
@@ -30,6 +31,7 @@ class Progress:
 
     phase: Callable[[str, int], None] = _nothing
     advanced: Callable[[], None] = _nothing
+    prepared: Callable[[Sequence[str]], None] = _nothing
     planned: Callable[[Plan, SizedPlan], None] = _nothing
     started: Callable[[Step], None] = _nothing
     closed: Callable[[RoundRecord], None] = _nothing

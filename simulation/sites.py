@@ -7,13 +7,16 @@ users: a deployed federation has its sites already, so only a simulation does th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
+from groundswell.shared.identity import is_name
 
 MAX_SITES = 128  # a roster has no more (docs/privacy.md)
 
@@ -118,6 +121,31 @@ def check_users(sites: Mapping[str, pl.DataFrame], number: int | None = None) ->
             "a federation needs two at least",
             "name a column",
         )
+
+
+def roster_names(places: Iterable[str]) -> dict[str, str]:
+    """A name that a certificate may carry for each place, in the order of the places' own names.
+
+    A place whose name is lower-case ASCII keeps it. Of another, accents and capitals are dropped
+    and a hyphen stands for every other sign; where no name is left, or one that is taken, the place
+    gets a number.
+    """
+    ordered = sorted(set(places))
+    names = {place: place for place in ordered if is_name(place)}
+    taken = set(names.values())
+    for number, place in enumerate(ordered, start=1):
+        if place in names:
+            continue
+        plain = unicodedata.normalize("NFKD", place)
+        plain = "".join(sign for sign in plain if not unicodedata.combining(sign)).lower()
+        name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+        if not plain.isascii() or not is_name(name) or name in taken:
+            name = f"site-{number:02d}"
+        while name in taken:
+            name += "x"
+        names[place] = name
+        taken.add(name)
+    return names
 
 
 def _assign(events: pl.DataFrame, homes: pl.DataFrame) -> dict[str, pl.DataFrame]:

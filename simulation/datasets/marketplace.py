@@ -279,6 +279,7 @@ _CONFIGURATION = f"""# {NOTE}
 events = "events/*.parquet"
 columns = {{user = "user_id", time = "ts", action = "event", item = "item", text = "query", \
 site = "site", value = "price"}}
+generated = true
 
 [catalogue]
 file = "catalogue.csv"

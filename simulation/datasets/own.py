@@ -19,7 +19,7 @@ from groundswell.shared.events import COLUMNS
 from groundswell.shared.inputs import catalogue_from, task_from
 from groundswell.shared.task import MICROSECOND, held_back
 from groundswell.simulation.datasets.dataset import Dataset
-from groundswell.simulation.sites import by_column, by_hash, by_home, check_users
+from groundswell.simulation.sites import by_column, by_hash, by_home, check_users, roster_names
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEEN = "which labels exist: there is no catalogue, so the labels seen in the events are public"
@@ -68,6 +68,8 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
     elif rule != BY_FOLDER:
         frames = by_column(frames[""])
     check_users(frames)
+    frames, renamed = _rostered(frames)
+    notes += renamed
     seen = catalogue is None
     labels = catalogue or seen_labels(frames)
     dataset = Dataset(
@@ -77,6 +79,7 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
         task,
         times,
         notes=tuple(notes),
+        generated=config.data.generated,
         excludes=(_SEEN,) if seen else (),
     )
     return OwnData(dataset, tuple(reports))
@@ -117,6 +120,19 @@ def seen_labels(sites: Mapping[str, pl.DataFrame]) -> Catalogue:
         table["size"].cast(pl.Float32).to_numpy(),
         {item: item for item in table["label"]},
     )
+
+
+def _rostered(
+    frames: Mapping[str, pl.DataFrame],
+) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    """The sites by names that a certificate may carry, and a note on those that differ."""
+    names = roster_names(frames)
+    differ = ", ".join(f"{name} is {place}" for place, name in names.items() if name != place)
+    notes = [f"sites carry names of lower-case letters: {differ}"] if differ else []
+    return {
+        names[place]: events.with_columns(site=pl.lit(names[place]))
+        for place, events in frames.items()
+    }, notes
 
 
 def _with_site(config: Config) -> Data:

@@ -62,6 +62,44 @@ def test_searches_and_categories() -> None:
     assert found.columns.text == "search_query"
 
 
+def test_a_chinese_export() -> None:
+    found = guess(
+        顾客编号=["k1", "k2"],
+        下单时间=["2026-01-01T10:00:00+08:00", "2026-01-02T11:00:00+08:00"],
+        行为=["购买", "加入购物车"],
+        商品货号=["A1", None],
+        搜索词=[None, "绿茶"],
+        数量=[1, 2],
+    )
+    assert found.columns.model_dump(exclude_none=True) == {
+        "user": "顾客编号",
+        "time": "下单时间",
+        "action": "行为",
+        "item": "商品货号",
+        "text": "搜索词",
+        "value": "数量",
+    }
+    assert found.actions == {"购买": 1.0, "加入购物车": 0.5}
+
+
+def test_a_chinese_catalogue() -> None:
+    table = pl.DataFrame(
+        {
+            "商品货号": [str(i) for i in range(9)],
+            "名称": [f"商品 {i}" for i in range(9)],
+            "类目": ["茶", "果酱", "肥皂"] * 3,
+            "大类": ["食品", "食品", "日用"] * 3,
+        }
+    )
+    found = guess_catalogue(table, "商品货号", "items")
+    assert (found.item, found.label, found.text, found.group) == (
+        "商品货号",
+        "类目",
+        ("名称",),
+        "大类",
+    )
+
+
 def test_the_site_is_constant_per_user_with_a_few_values() -> None:
     rows = 40
     common = {

@@ -75,6 +75,17 @@ def test_a_column_or_a_home_divides_the_events(
     assert data.notes == ()
 
 
+def test_sites_of_any_name_get_names_that_a_certificate_may_carry(tmp_path: Path) -> None:
+    frame = shop(tmp_path)
+    places = {"north": "上海", "south": "New York"}
+    frame.with_columns(pl.col("region").replace(places)).write_parquet(tmp_path / "events.parquet")
+    data = load(config(tmp_path, sites={"by": "region"})).dataset
+    assert sorted(data.sites) == ["new-york", "site-02"]
+    assert data.sites["site-02"]["site"].unique().to_list() == ["site-02"]
+    assert sum(map(len, data.sites.values())) == len(frame)
+    assert "site-02 is 上海" in data.notes[0]
+
+
 def test_one_folder_per_site(tmp_path: Path) -> None:
     frame = shop(tmp_path)
     for name, part in frame.partition_by("region", as_dict=True).items():

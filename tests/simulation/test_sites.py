@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import SCHEMA
-from groundswell.simulation.sites import by_column, by_hash, by_home, check_users, lightest_groups
+from groundswell.shared.identity import is_name
+from groundswell.simulation.sites import (
+    by_column,
+    by_hash,
+    by_home,
+    check_users,
+    lightest_groups,
+    roster_names,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -41,6 +49,28 @@ def test_groups_differ_by_no_more_than_the_heaviest_weight(weights: list[int], g
 def test_a_column_divides_events() -> None:
     sites = by_column(events(("a", "north", 0), ("a", "south", 1), ("b", "south", 0)))
     assert users(sites) == {"north": ["a"], "south": ["a", "b"]}
+
+
+def test_places_keep_their_names_where_they_can() -> None:
+    names = roster_names(["north", "North", "Zürich", "São Paulo", "CA", "../etc", "南", "site-04"])
+    assert names == {
+        "north": "north",
+        "site-04": "site-04",
+        "../etc": "etc",
+        "CA": "ca",
+        "North": "site-03",
+        "São Paulo": "sao-paulo",
+        "Zürich": "zurich",
+        "南": "site-08",
+    }
+
+
+@given(st.sets(st.text(max_size=70), max_size=20))
+def test_every_place_has_a_name_of_its_own_that_a_certificate_may_carry(places: set[str]) -> None:
+    names = roster_names(places)
+    assert set(names) == places
+    assert len(set(names.values())) == len(places)
+    assert all(is_name(name) for name in names.values())
 
 
 def test_an_event_without_a_site_is_refused() -> None:
