@@ -106,13 +106,20 @@ class PerUserGradients:
         self.inputs = inputs
         self.users_at_once = users_at_once
         self.parameters = trainable(model)
-        self.hooks = GradSampleModule(model, batch_first=True, loss_reduction="sum")
-        # In evaluation mode Opacus keeps no activations; every dropout is 0 anyhow.
-        self.hooks.train()
+        self._hang_hooks()
 
     def close(self) -> None:
-        """Take Opacus's hooks off the model."""
+        """Take Opacus's hooks off the model, and what they kept of a pass that broke off."""
         self.hooks.to_standard_module()
+        for module in self.model.modules():
+            for name in ("activations", "max_batch_len"):
+                vars(module).pop(name, None)
+
+    def _hang_hooks(self) -> None:
+        self.hooks = GradSampleModule(self.model, batch_first=True, loss_reduction="sum")
+        # In evaluation mode Opacus keeps no activations; every dropout is 0 anyhow.
+        self.hooks.train()
+        self._broke_off = False
 
     def vectors(
         self, h: Histories, row: Int64, at: Int64
@@ -186,7 +193,15 @@ class PerUserGradients:
         A pass has a multiple of ``ROWS_OF_A_PASS`` rows, dummies of weight 0 among them: for a
         handful of rows, matrix products take other kernels, and a user's last bits would depend on
         how many others there are.
+
+        Where the last pass broke off, the hooks are hung on anew: Opacus counts forward and
+        backward passes, and one without its other half would spoil all that follow, on other
+        users' events.
         """
+        if self._broke_off:
+            self.close()
+            self._hang_hooks()
+        self._broke_off = True
         users, first, counts = np.unique(row, return_index=True, return_counts=True)
         for start in range(0, len(users), self.users_at_once):
             chosen = slice(start, start + self.users_at_once)
@@ -199,6 +214,7 @@ class PerUserGradients:
             self._fold(torch.from_numpy(owner), len(counts[chosen]))
             yield users[chosen]
             self.hooks.zero_grad()
+        self._broke_off = False
 
     def _backward(self, h: Histories, row: Int64, at: Int64, share: NDArray[np.float64]) -> None:
         batch, targets = self.batch(h, row, at)

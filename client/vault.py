@@ -76,7 +76,7 @@ class Pace(Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """Computing on users' events failed; return, so that noise alone goes out, or raise."""
+        """Computing on users' events failed; return, to leave out whom it fails for, or raise."""
         ...
 
 
@@ -91,7 +91,7 @@ class FixedPace:
 
     def failed(self, error: Exception) -> None:
         """Into the site's own log, for the operator alone."""
-        log.error("computing failed: this release is noise alone", exc_info=error)
+        log.error("computing failed: users for whom it fails are left out", exc_info=error)
 
 
 @dataclass(frozen=True)
@@ -256,16 +256,34 @@ class Vault:
     def _users_sum(
         self, release: PlannedRelease, job: Job, rows: Int64, secret: bytes, slots: int | None
     ) -> NDArray[np.int64]:
-        """int64 ``[d]``: the sum over the sampled users, or zeros where computing it fails.
+        """int64 ``[d]``: the sum over the sampled users; one for whom computing fails counts 0.
 
-        Whether it fails may depend on one user's events. A code for it, or no answer, would tell of
-        that user what no noise covers; the noise alone tells nothing.
+        Whether computing fails may depend on one user's events. A code for it, no answer, or the
+        loss of the other users' vectors would tell of that user what no noise covers.
         """
         try:
             return job.integer_sum(rows, secret, slots)
         except Exception as error:  # house: whatever it is, it must not show outside
             self._pace.failed(error)
-            return np.zeros(release.dimension, dtype=np.int64)
+        return self._sum_of_sound(release, job, rows, secret)
+
+    def _sum_of_sound(
+        self, release: PlannedRelease, job: Job, rows: Int64, secret: bytes
+    ) -> NDArray[np.int64]:
+        """The sum over those of ``rows`` whose vectors can be computed, by halves.
+
+        A user's vector is the same in any company; so the halves add up to the whole.
+        """
+        total = np.zeros(release.dimension, dtype=np.int64)
+        left = [rows]
+        while left:
+            part = left.pop()
+            try:
+                total += job.integer_sum(part, secret, None)
+            except Exception:  # house: as above; it was told once
+                middle = len(part) // 2
+                left += [part[:middle], part[middle:]] if middle else []
+        return total
 
     def _status(self, request: wire.StatusRequest) -> bytes:
         """Coarse state of this site: it depends on no user."""

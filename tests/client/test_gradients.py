@@ -153,6 +153,26 @@ def test_the_bound_on_one_user_catches_mutants_of_the_real_path(
         assert (int(np.dot(found, found)) <= rule.scale**2) is bounded
 
 
+def test_a_pass_that_breaks_off_leaves_nothing_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, backbone: Backbone, catalogue: Catalogue
+) -> None:
+    """Opacus counts forward passes: one without its backward pass would spoil all that follow."""
+    gradients = build(backbone, catalogue)
+    h, row, at = some_users(catalogue)
+    expected = [vectors.copy() for _, vectors in gradients.vectors(h, row, at)]
+
+    def fail(*_: object) -> torch.Tensor:
+        raise MemoryError
+
+    for place in ("forecast_loss", "_grad_sample"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"groundswell.client.gradients.{place}", fail)
+            with pytest.raises(MemoryError):
+                list(gradients.vectors(h, row, at))
+        found = [vectors for _, vectors in gradients.vectors(h, row, at)]
+        assert all(map(np.array_equal, expected, found))
+
+
 def test_filling_the_slots_changes_no_bit_of_the_integer_sum(
     backbone: Backbone, catalogue: Catalogue
 ) -> None:

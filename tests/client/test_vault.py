@@ -49,6 +49,8 @@ class Spy:
     computed: int = 0
     users: int = 40
     fault: Exception | None = None
+    faulty_user: int | None = None  # None: the fault is everybody's
+    of_each_user: int = 0
 
     def workplace(self, plan: Plan) -> Spy:
         self.prepared += 1
@@ -68,9 +70,9 @@ class SpyJob:
         self, rows: NDArray[np.int64], attempt_secret: bytes, slots: int | None
     ) -> NDArray[np.int64]:
         self.spy.computed += 1
-        if self.spy.fault is not None:
+        if self.spy.fault is not None and self.spy.faulty_user in (None, *rows.tolist()):
             raise self.spy.fault
-        return np.zeros(self.dimension, dtype=np.int64)
+        return np.full(self.dimension, self.spy.of_each_user * len(rows), dtype=np.int64)
 
 
 @dataclass
@@ -392,6 +394,18 @@ def test_where_a_users_events_break_the_computing_noise_alone_goes_out_in_time(
     assert all(ledger.spend().events == 1 for ledger in house.ledgers.values())
     texts = [reply for _, _, reply in house.asked if b"user 17" in reply]
     assert texts == []
+
+
+def test_a_user_whose_events_break_the_computing_counts_0_and_no_other_user_does(
+    house: House, plan: Plan
+) -> None:
+    """Were the whole sum lost with that user, it would tell of the user what no noise covers."""
+    house.spy.users, house.spy.of_each_user = 40, 10**9
+    house.spy.fault, house.spy.faulty_user = ValueError("user 17 has no events"), 17
+    house.join(plan)
+    found = house.total("evaluation", 7, 2)
+    assert len(found.survivors) == len(SITES)
+    assert found.total / (len(SITES) * 10**9) == pytest.approx(39, abs=0.5)
 
 
 def test_a_plan_that_is_accepted_is_answered_at_the_slot_time(house: House, plan: Plan) -> None:
