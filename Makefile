@@ -67,6 +67,7 @@ bench: install
 
 docs: install
 	$(BIN)/python -m groundswell.shared.config_docs docs/config.md
+	$(BIN)/python -m groundswell.server.gateway.openapi shared/wire/openapi.json
 
 proto: install
 	$(BIN)/python -m groundswell.shared.wire.generate

@@ -83,14 +83,14 @@ def score(
 
 @answers.command()
 def audience(
-    label: Annotated[str, typer.Argument(help="As in the catalogue.")],
+    label: Annotated[str, typer.Option(help="As in the catalogue.")],
     folder: Folder = _HERE,
     top: Annotated[int, typer.Option(min=1, help="Users.")] = 100,
     at: At = None,
 ) -> None:
     """The own users for whom a label is most probable.
 
-    Example: groundswell site audience "COFFEE" north --top 500
+    Example: groundswell site audience north --label "COFFEE" --top 1000
     """
     with _client(folder) as client:
         answer = client.audience(label, top, _microseconds(at))

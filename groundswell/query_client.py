@@ -147,10 +147,15 @@ class Client:
         return self._transport.ask(question, ExplainAnswer)
 
     def trends(
-        self, labels: Iterable[str] = (), *, region: str | None = None, top: int = 20
+        self,
+        labels: Iterable[str] = (),
+        *,
+        region: str | None = None,
+        top: int = 20,
+        lead: int = 2,
     ) -> TrendsAnswer:
-        """Demand over the sites."""
-        question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top)
+        """Demand over the sites; ``lead``: windows until a restock arrives."""
+        question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top, lead=lead)
         return self._transport.ask(question, TrendsAnswer)
 
     def understand(self, text: str) -> TypedAnswer:
@@ -242,10 +247,15 @@ class AsyncClient:
         return await self._ask(question, ExplainAnswer)
 
     async def trends(
-        self, labels: Iterable[str] = (), *, region: str | None = None, top: int = 20
+        self,
+        labels: Iterable[str] = (),
+        *,
+        region: str | None = None,
+        top: int = 20,
+        lead: int = 2,
     ) -> TrendsAnswer:
         """See ``Client.trends``."""
-        question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top)
+        question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top, lead=lead)
         return await self._ask(question, TrendsAnswer)
 
     async def understand(self, text: str) -> TypedAnswer:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from groundswell.server.gateway.batching import MicroBatcher
 from groundswell.server.gateway.limits import REQUEST_SECONDS, RateLimit
 from groundswell.server.gateway.metrics import Metrics
-from groundswell.server.gateway.sessions import SessionKey, Sessions
+from groundswell.server.gateway.sessions import SESSION_SECONDS, SessionKey, Sessions
 from groundswell.server.gateway.sources import ModelSource, NoTrends, TrendSource
 from groundswell.server.tokens import ANYONE, Caller, Scope, Tokens, require
 from groundswell.shared import answering
@@ -45,6 +45,7 @@ from groundswell.shared.typed import TypedAnswer, TypedRequest, typed_history
 
 A = TypeVar("A")
 MOST_SLOW = 16  # explanations and recommendations that may wait
+SWEEPS = 30  # looks for ended sessions within one session's time
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class QueryService:
         tokens: None in development on loopback: everyone may do everything.
         clock: microseconds since 1970.
         waiting: most forecasts that may wait.
+        session_seconds: a streamed session ends so long after its last event.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class QueryService:
         metrics: Metrics | None = None,
         clock: Callable[[], int] = lambda: microseconds(utc_now()),
         waiting: int = 1024,
+        session_seconds: float = SESSION_SECONDS,
     ) -> None:
         self.models = models
         self.metrics = metrics or Metrics()
@@ -80,7 +83,8 @@ class QueryService:
         self._tokens = tokens
         self._clock = clock
         self._rates = RateLimit()
-        self._sessions = Sessions()
+        self._sessions = Sessions(seconds=session_seconds)
+        self._sweep: asyncio.TimerHandle | None = None
         # Threads of their own: neither an explanation nor a load ever holds up a forecast.
         self._forecasting = ThreadPoolExecutor(1, "forecast")
         self._slow = ThreadPoolExecutor(1, "explain")
@@ -92,6 +96,8 @@ class QueryService:
 
     def close(self) -> None:
         """Let the threads end."""
+        if self._sweep is not None:
+            self._sweep.cancel()
         self._forecasting.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
         self._loading.shutdown(wait=False, cancel_futures=True)
@@ -138,9 +144,23 @@ class QueryService:
             SessionKey(caller.id, request.session), request.event, time.monotonic()
         )
         self.metrics.sessions(len(self._sessions))
+        if self._sweep is None:
+            self._sweep_later()
         return await self.predict(
             PredictRequest(events=events, top=request.top, model=request.model), seconds
         )
+
+    def _sweep_later(self) -> None:
+        """Sessions end by the clock, whether or not anyone streams on."""
+        wait = self._sessions.seconds / SWEEPS
+        self._sweep = asyncio.get_running_loop().call_later(wait, self._forget_sessions)
+
+    def _forget_sessions(self) -> None:
+        self._sweep = None
+        self._sessions.forget(time.monotonic())
+        self.metrics.sessions(len(self._sessions))
+        if len(self._sessions):
+            self._sweep_later()
 
     async def recommend(
         self, request: RecommendRequest, seconds: float | None = None
@@ -176,12 +196,6 @@ class QueryService:
     async def rollback(self) -> ModelsAnswer:
         """Go back to the champion before."""
         return await self._apart(self.models.rollback)
-
-    def statistics_age(self, model: ServedModel, at: int) -> str | None:
-        """A warning where a forecast begins before what the model's statistics have seen."""
-        if model.statistics_as_of is None or at >= model.statistics_as_of:
-            return None
-        return "the model's population statistics saw events after the time that is forecast from"
 
     async def _model(self, name: str | None) -> ServedModel:
         """The model, from memory at once, or looked up and loaded."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from groundswell.shared.questions import Event
 
+SESSION_SECONDS = 1800.0
+
 
 @dataclass(frozen=True)
 class SessionKey:
@@ -26,7 +28,7 @@ class Sessions:
     """
 
     def __init__(
-        self, *, seconds: float = 1800.0, sessions: int = 10_000, events: int = 500
+        self, *, seconds: float = SESSION_SECONDS, sessions: int = 10_000, events: int = 500
     ) -> None:
         self._seconds = seconds
         self._sessions = sessions
@@ -36,9 +38,14 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def seconds(self) -> float:
+        """A session without an event for this long is forgotten."""
+        return self._seconds
+
     def add(self, key: SessionKey, event: Event, now: float) -> tuple[Event, ...]:
         """Add an event and return the session's events; ``now`` in seconds, never falling."""
-        self._forget(now)
+        self.forget(now)
         _, events = self._held.pop(key, (now, ()))
         kept = (*events, event)[-self._events :]
         self._held[key] = (now, kept)
@@ -46,7 +53,8 @@ class Sessions:
             self._held.popitem(last=False)
         return kept
 
-    def _forget(self, now: float) -> None:
+    def forget(self, now: float) -> None:
+        """Let go of the sessions whose time is over."""
         while self._held:
             key, (used, _) = next(iter(self._held.items()))
             if now - used <= self._seconds:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from typing import Any
 
 import httpx
@@ -50,6 +52,11 @@ def test_every_operation_keeps_its_word(page: Any, method: str, path: str) -> No
 
     run()
     assert checks
+
+
+def test_the_page_that_a_release_carries_is_the_gateways(gateway: Any) -> None:
+    carried = json.loads((resources.files("groundswell.shared.wire") / "openapi.json").read_text())
+    assert carried == httpx.get(gateway.url + "/openapi.json").json(), "run `make docs`"
 
 
 def test_the_page_names_every_question(gateway: Any) -> None:
