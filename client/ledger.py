@@ -243,27 +243,50 @@ class Ledger:
         """Charge the rest of the window, because rows may have been lost.
 
         To be called on a ledger that came from a backup. Every window that the lost rows may have
-        opened is charged in full, and no event is paid for until the next window.
+        opened is charged in full, and no event is paid for until the next window. One of them may
+        still be open: where the last window that is left has ended, another one begins here, with
+        its menu, and is charged in full too. Where none is left, the site's policy says its menu.
 
         Args:
             known: the highest head that the coordinator or another site has seen.
             highest_seq: the highest attempt that others know of.
+
+        Raises:
+            LedgerError: no window is left, and the ledger was opened without a policy.
         """
         with self._lock:
             self._check_sound()
-            now = self._now()
-            windows, window = 0, self._state.window
-            if window is not None and now >= window.end:
-                windows = 1 + (now - window.end) // (window.end - window.time)
+            now, window, policy = self._now(), self._state.window, self._policy
+            if window is None and policy is None:
+                raise LedgerError(
+                    "holds no budget window, so that what was lost can't be charged: name the "
+                    "site's policy"
+                )
             number = max(self._head.row, known.row if known else 0) + 1
-            row = Restored(
-                time=now,
-                after=self._head.row,
-                known=(known.row, known.hash.hex()) if known else None,
-                highest_seq=max(highest_seq, self._state.highest_seq),
-                windows=windows,
-            )
-            self._append(row, number)
+            if self._state.open_window(now) is None:
+                # The lost rows' own windows first; then the one that may be open now.
+                ended = 0 if window is None else now - window.end
+                length = 1 if window is None else window.end - window.time
+                self._append_restored(known, highest_seq, ended // length, number)
+                if window is not None:
+                    update = {"time": now, "number": window.number + 1, "end": now + length}
+                    self._append(window.model_copy(update=update))
+                elif policy is not None:
+                    self._append(_window(policy, now, 1))
+                known, number = None, self._head.row + 1
+            self._append_restored(known, highest_seq, 0, number)
+
+    def _append_restored(
+        self, known: Head | None, highest_seq: int, windows: int, number: int
+    ) -> None:
+        row = Restored(
+            time=self._now(),
+            after=self._head.row,
+            known=(known.row, known.hash.hex()) if known else None,
+            highest_seq=max(highest_seq, self._state.highest_seq),
+            windows=windows,
+        )
+        self._append(row, number)
 
     def peer_heads(self) -> dict[str, Head]:
         """The highest ledger head that this site has seen of each other one."""
@@ -313,16 +336,7 @@ class Ledger:
         if window is not None:
             return window
         policy.check_menu()
-        window = Window(
-            time=now,
-            number=self._state.window.number + 1 if self._state.window else 1,
-            end=now + policy.window_days * DAY,
-            eps_c=policy.eps_c,
-            eps_l=policy.eps_l,
-            delta=policy.delta,
-            honest=policy.honest,
-            menu=policy.menu,
-        )
+        window = _window(policy, now, self._state.window.number + 1 if self._state.window else 1)
         self._append(window)
         return window
 
@@ -343,6 +357,20 @@ class Ledger:
             raise
         self._state.take(number, row)
         self._head = Head(number, record.hash)
+
+
+def _window(policy: SitePolicy, now: int, number: int) -> Window:
+    """A window that begins now, under a policy's menu and caps."""
+    return Window(
+        time=now,
+        number=number,
+        end=now + policy.window_days * DAY,
+        eps_c=policy.eps_c,
+        eps_l=policy.eps_l,
+        delta=policy.delta,
+        honest=policy.honest,
+        menu=policy.menu,
+    )
 
 
 def verify(path: Path, public_key: bytes | None = None, known: tuple[Head, ...] = ()) -> Checked:

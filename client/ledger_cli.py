@@ -18,6 +18,7 @@ from groundswell.client.ledger_file import read_records
 from groundswell.client.ledger_heads import Verdict, check_all, find_ledgers, read_heads
 from groundswell.client.ledger_report import Report, report
 from groundswell.client.ledger_rows import Opened
+from groundswell.client.policy import SitePolicy
 from groundswell.shared.errors import InputError, LedgerError
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.roster import Head
@@ -128,6 +129,10 @@ def restore(
     highest_seq: Annotated[
         int, typer.Option(min=0, help="The highest attempt that the coordinator knows of.")
     ] = 0,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The site's site.toml: for a backup without a window."),
+    ] = None,
 ) -> None:
     """Take a ledger from a backup into use: what it may have lost is charged in full.
 
@@ -146,7 +151,8 @@ def restore(
                 "--heads", str(heads), "knows nothing of this ledger's site", "name another file"
             )
         known = seen.head
-    ledger = Ledger.open(path, SigningKey.read(key), None)
+    rules = None if policy is None else SitePolicy.load(policy)
+    ledger = Ledger.open(path, SigningKey.read(key), rules)
     ledger.restore(known, highest_seq)
     typer.echo(
         f"{path}: row {ledger.head().row} charges the rest of the window; "

@@ -270,6 +270,56 @@ def test_a_late_restore_charges_every_window_that_may_have_been_open(
     ledger.close()
 
 
+def test_after_a_late_restore_no_event_is_paid_for_in_the_window_that_may_be_open(
+    path: Path,
+    key: SigningKey,
+    policy: SitePolicy,
+    plan: Plan,
+    admit: Callable[..., Admission],
+) -> None:
+    """The lost rows may have opened a window after the last one that is left, and spent it."""
+    now = [START + int(1.5 * policy.window_days * DAY)]
+    other = plan.model_copy(update={"run": "cd" * 16})
+    seen = Head(30, b"x" * 32)
+    ledger = Ledger.open(path, key, policy, clock=lambda: now[0])
+    ledger.restore(seen)
+    whole = sum(entry.count for entry in policy.menu)
+    assert ledger.spend().events == whole
+    assert ledger.spend(lifetime=True).events == 2 * whole
+    with pytest.raises(Refusal, match="over-budget"):
+        ledger.reserve(other, plan.releases[1], admit(4))
+    ledger.close()
+    assert verify(path, key.public, (seen,)).problems == ()
+    ledger = Ledger.open(path, key, policy, clock=lambda: now[0], known=(seen,))
+    with pytest.raises(Refusal, match="over-budget"):
+        ledger.reserve(other, plan.releases[1], admit(4))
+    now[0] += policy.window_days * DAY
+    ledger.reserve(other, plan.releases[1], admit(4))
+    assert ledger.spend().events == 1
+    ledger.close()
+
+
+def test_a_backup_from_before_the_first_window_is_charged_by_the_sites_policy(
+    path: Path,
+    key: SigningKey,
+    policy: SitePolicy,
+    plan: Plan,
+    admit: Callable[..., Admission],
+) -> None:
+    edit(path, "DELETE FROM events WHERE row > 1")
+    ledger = Ledger.open(path, key, None, clock=lambda: START)
+    with pytest.raises(LedgerError, match="no budget window"):
+        ledger.restore(None)
+    ledger.close()
+    ledger = Ledger.open(path, key, policy, clock=lambda: START)
+    ledger.restore(Head(11, b"x" * 32))
+    assert ledger.spend().events == sum(entry.count for entry in policy.menu)
+    with pytest.raises(Refusal, match="over-budget"):
+        ledger.reserve(plan, plan.releases[1], admit(4))
+    ledger.close()
+    assert verify(path, key.public, (Head(11, b"x" * 32),)).problems == ()
+
+
 def test_a_restore_does_not_excuse_a_head_it_does_not_name(
     path: Path, key: SigningKey, policy: SitePolicy
 ) -> None:
