@@ -45,7 +45,8 @@ def hand_over(site: Site) -> None:
         os.chown(path, relay.pw_uid, relay_group, follow_symlinks=False)
     # Others may pass through to what is theirs, and see nothing on the way.
     site.folder.chmod(0o711)
-    for path in (site.keys, site.folder / "store", site.folder / "plans"):
+    # The vault's log may tell of users, and the supervisor opens all logs.
+    for path in (site.keys, site.folder / "store", site.folder / "plans", site.logs):
         path.chmod(0o700)
     for path in (site.relay_keys, site.relay_socket.parent, site.local_socket.parent):
         path.mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ from groundswell.client.clean import (
 from groundswell.client.integrate import CatalogueIndex, integrate
 from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.pseudonyms import SiteKey, pseudonymise
-from groundswell.client.quarantine import ORIGIN, Quarantine, open_quarantine
+from groundswell.client.quarantine import ORIGIN, Quarantine, Seal, open_quarantine
 from groundswell.client.sources import EventSource, open_sources
 from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE, ZONED, canonical, profiles
 from groundswell.client.spill import Spill
@@ -76,22 +76,26 @@ class Preparation:
         self.report = PreparationReport(tuple(opened.name for _, opened in self._opened))
 
     def events(
-        self, quarantine: Path | None = None, work: Path | None = None
+        self,
+        quarantine: Path | None = None,
+        work: Path | None = None,
+        seal: Seal | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Cleaned and integrated events, one frame a part; no user stands in two parts.
 
         Columns: the canonical ones and, with a catalogue, ``label_index``; sorted by user and time.
 
         Args:
-            quarantine: file for rejected rows (Parquet, readable by its owner); None: only counted.
+            quarantine: file for rejected rows; None: only counted.
             work: folder for temporary files (sealed); None: the system's.
+            seal: of the quarantine file; None: Parquet, readable by its owner.
 
         Raises:
             InputError: a source can't be read to its end, zones are mixed, or no row is left.
         """
         with ExitStack() as stack:
             spill = stack.enter_context(Spill(self._parts(), work))
-            rejects = stack.enter_context(open_quarantine(quarantine))
+            rejects = stack.enter_context(open_quarantine(quarantine, seal))
             self._divide(spill)
             for part in spill.read():
                 yield from self._prepare(part, rejects)
@@ -179,7 +183,7 @@ def import_site(
     Args:
         preparation: made with the same catalogue.
         declared_users: N of the enrolment; None where the site has not declared it yet.
-        quarantine: as for ``Preparation.events``.
+        quarantine: file for rejected rows, sealed like the store; None: only counted.
 
     Raises:
         InputError: as for ``Preparation.events``; or there are more than 1.05 N users, so that
@@ -187,9 +191,10 @@ def import_site(
     """
     report = preparation.report
     store.folder.mkdir(parents=True, exist_ok=True)
-    forgotten = pl.Series(sorted(store.forgotten()), dtype=pl.String).implode()
+    names = store.forgotten()
+    forgotten = pl.Series(sorted(names), dtype=pl.String).implode()
     with store.replace(catalogue.hash, len(catalogue), task) as writer:
-        for events in preparation.events(quarantine, store.folder):
+        for events in preparation.events(quarantine, store.folder, Seal(key, names)):
             annotated = annotate(events.lazy(), task).collect(engine=_ENGINE)
             prepared = pseudonymise(annotated, key.pseudonym_key)
             report.annotate.rows += len(prepared)

@@ -7,7 +7,7 @@ relay-keys/          node.key, node.public, superexec.secret, root.pem (the rela
 trust/               ca.public, coordinator.public
 catalogue/           NAME.catalogue, canonical bytes
 proposal.json        the plan that the invitation proposes
-store/               prepared events, encrypted;  quarantine.parquet beside it
+store/               prepared events, encrypted;  quarantine, encrypted, beside it
 ledger.sqlite
 relay/relay.sock     local/local.sock
 plans/ logs/ state.json audit.jsonl
@@ -146,7 +146,7 @@ class Site:
             (folder / "catalogue", 0o755),
             (folder / "plans", 0o700),
             (folder / "store", 0o700),
-            (site.logs, 0o755),
+            (site.logs, 0o700),
         ):
             if not path.exists():
                 path.mkdir(parents=True)
@@ -189,6 +189,11 @@ class Site:
     @property
     def logs(self) -> Path:
         return self.folder / "logs"
+
+    @property
+    def quarantine_file(self) -> Path:
+        """Rows that the last import set aside, sealed under the site's key."""
+        return self.folder / "quarantine"
 
     @property
     def state_file(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -109,7 +110,7 @@ def import_events(folder: Folder = _HERE, json_file: JsonFile = None) -> None:
         "users": manifest.users,
         "events": manifest.events,
         "rejected": report.rejected,
-        "quarantine": str(site.folder / "quarantine.parquet"),
+        "quarantine": str(site.quarantine_file),
     }
     if not _wrote(json_file, figures):
         typer.echo(
@@ -278,19 +279,40 @@ def forget(
         Path, typer.Option("--dir", metavar="DIR", help="The site's folder.")
     ] = _HERE,
 ) -> None:
-    """Take users out of the store, now and in every later import.
+    """Take users out of store and quarantine, now and in every later import.
 
     What earlier rounds released of them stays within its guarantee; see docs/privacy.md.
 
     Example: groundswell site forget 4711 --dir north
     """
-    from groundswell.client.pseudonyms import pseudonym
+    from groundswell.client.site_data import forget_users
 
     site = Site.open(folder.absolute())
-    key = site.data_key().pseudonym_key
-    removed = site.store().forget(pseudonym(user, key) for user in users)
+    removed = forget_users(site, users)
     restart_vault(site)
-    typer.echo(f"{removed} events removed")
+    typer.echo(f"{removed} events and rejected rows removed")
+
+
+@app.command()
+def quarantine(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Parquet to write, in clear.")],
+    folder: Folder = _HERE,
+) -> None:
+    """Write the rows that the last import rejected, with the reason of each: raw data.
+
+    Example: groundswell site quarantine north --out rejected.parquet
+    """
+    from groundswell.client.site_data import rejected_rows
+
+    rows = rejected_rows(Site.open(folder.absolute()))
+    try:
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            rows.write_parquet(file)
+    except OSError as error:
+        raise InputError(
+            "--out", str(out), f"can't be written ({error.strerror})", "name another file"
+        ) from error
+    typer.echo(f"{len(rows)} rejected rows in {out}")
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from groundswell.client.preparation import Preparation, import_site
 from groundswell.client.preparation_report import PreparationReport
+from groundswell.client.pseudonyms import pseudonym
+from groundswell.client.quarantine import forget_in_quarantine, read_quarantine
 from groundswell.client.site import DATA_FILE, Site
 from groundswell.shared.config import Data
 from groundswell.shared.config_file import load_config
@@ -47,8 +50,32 @@ def import_events(site: Site) -> PreparationReport:
         site.store(),
         site.data_key(),
         declared_users=declared_users(site.settings.users),
-        quarantine=site.folder / "quarantine.parquet",
+        quarantine=site.quarantine_file,
     )
+
+
+def rejected_rows(site: Site) -> pl.DataFrame:
+    """Every row that the last import set aside, with the reason, and users as in the sources.
+
+    Raises:
+        InputError: there is none.
+    """
+    return read_quarantine(site.quarantine_file, site.data_key())
+
+
+def forget_users(site: Site, users: Iterable[str]) -> int:
+    """Take users out of store and quarantine, now and in every later import.
+
+    Args:
+        users: as in the sources.
+
+    Returns:
+        The number of events and rejected rows that were removed.
+    """
+    key = site.data_key()
+    gone = {pseudonym(user, key.pseudonym_key) for user in users}
+    removed = site.store().forget(gone)
+    return removed + forget_in_quarantine(site.quarantine_file, key, gone)
 
 
 def mock_events(site: Site, users: int, events: int) -> pl.DataFrame:

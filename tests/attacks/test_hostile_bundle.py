@@ -149,11 +149,18 @@ def site(users: tuple[str, str]) -> Iterator[Site]:
         vault_user=vault,
     )
     found = Site(folder / "site", settings)
-    for each in (found.keys, found.relay_keys, found.folder / "store", found.folder / "plans"):
+    for each in (
+        found.keys,
+        found.relay_keys,
+        found.folder / "store",
+        found.folder / "plans",
+        found.logs,
+    ):
         each.mkdir(parents=True)
     write_secret(found.keys / "site.key", b"k" * 32)
     (found.folder / "store" / "part-0000").write_bytes(b"events")
     found.ledger_file.write_bytes(b"ledger")
+    (found.logs / "vault.log").write_text("computing failed for one user")
     (found.folder / "site.toml").write_text("policy")
     make_node_key(found.relay_keys)
     (found.relay_keys / "root.pem").write_text("")
@@ -268,6 +275,8 @@ def targets(site: Site) -> list[list[str]]:
         ["read", str(site.folder / "store" / "part-0000")],
         ["read", str(site.ledger_file)],
         ["write", str(site.ledger_file)],
+        ["list", str(site.logs)],
+        ["read", str(site.logs / "vault.log")],
         ["read", str(site.folder / "site.toml")],
         ["write", str(site.folder / "new")],
     ]
@@ -277,7 +286,7 @@ def test_shipped_code_runs_as_the_relay_and_reaches_one_socket_alone(site: Site)
     found = ship(site, warm=False)
     assert found.pop("uid") not in ("0", str(site.keys.stat().st_uid))
     assert found.pop(f"connect {site.relay_socket}") == "opened"
-    assert len(found) == 10
+    assert len(found) == 12
     assert set(found.values()) == {"PermissionError"}
 
 

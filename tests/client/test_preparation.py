@@ -17,7 +17,7 @@ from groundswell.client.preparation import Preparation, import_site
 from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.prepared import ANNOTATED
 from groundswell.client.pseudonyms import SiteKey, pseudonym
-from groundswell.client.quarantine import forget_in_quarantine
+from groundswell.client.quarantine import forget_in_quarantine, read_quarantine
 from groundswell.client.store import Store
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import Columns, Data, Source
@@ -132,7 +132,7 @@ def run(folder: Path, source: Data, declared: int | None = None) -> PreparationR
         Store(folder / "store", KEY.store_key),
         KEY,
         declared_users=declared,
-        quarantine=folder / "quarantine.parquet",
+        quarantine=folder / "quarantine",
     )
 
 
@@ -150,7 +150,7 @@ MIXED: tuple[dict[str, object], ...] = (
 
 def test_every_row_is_kept_or_in_the_quarantine_with_its_reason(tmp_path: Path) -> None:
     report = run(tmp_path, write(tmp_path, *MIXED))
-    quarantine = pl.read_parquet(tmp_path / "quarantine.parquet")
+    quarantine = read_quarantine(tmp_path / "quarantine", KEY)
     assert report.clean.rows == len(MIXED) == report.annotate.kept + len(quarantine)
     assert dict(quarantine["reason"].value_counts().iter_rows()) == {
         "duplicate": 1,
@@ -168,7 +168,8 @@ def test_every_row_is_kept_or_in_the_quarantine_with_its_reason(tmp_path: Path) 
     assert report.rejected == 5
     assert report.users == 2
     assert report.clean.changed["scrubbed"] == 1
-    assert (tmp_path / "quarantine.parquet").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "quarantine").stat().st_mode & 0o077 == 0
+    assert not any(word in (tmp_path / "quarantine").read_bytes() for word in (b"ann", b"refund"))
 
 
 def test_store_holds_pseudonyms_and_scrubbed_texts(tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_mixed_time_zones_are_refused_unless_the_zone_is_named(tmp_path: Path) -
     source = Data(events=(str(path),), columns=Columns(item="item"))
     with pytest.raises(InputError, match=r"set \[data\].timezone"):
         run(tmp_path, source)
-    assert not (tmp_path / "quarantine.parquet").exists()
+    assert not (tmp_path / "quarantine").exists()
     assert [entry.name for entry in (tmp_path / "store").iterdir()] == []
     run(tmp_path, source.model_copy(update={"timezone": "Europe/Vienna"}))
     site = Store(tmp_path / "store", KEY.store_key).load()
@@ -226,12 +227,18 @@ def test_forgotten_users_do_not_come_back(tmp_path: Path) -> None:
     source = write(tmp_path, *MIXED)
     run(tmp_path, source)
     store = Store(tmp_path / "store", KEY.store_key)
-    store.forget([pseudonym("ann", KEY.pseudonym_key)])
-    forget_in_quarantine(tmp_path / "quarantine.parquet", {"ann"})
-    assert "ann" not in pl.read_parquet(tmp_path / "quarantine.parquet")["user"].to_list()
+    gone = [pseudonym("ann", KEY.pseudonym_key)]
+    store.forget(gone)
+    assert forget_in_quarantine(tmp_path / "quarantine", KEY, gone) == 3
+    assert quarantined(tmp_path) == {None, "bob"}
     report = run(tmp_path, source)
     assert report.annotate.rejected["forgotten"] == 2
     assert store.load().histories.users == (pseudonym("bob", KEY.pseudonym_key),)
+    assert quarantined(tmp_path) == {None, "bob"}
+
+
+def quarantined(folder: Path) -> set[str | None]:
+    return set(read_quarantine(folder / "quarantine", KEY)["user"])
 
 
 @pytest.mark.parametrize(
@@ -263,11 +270,11 @@ def test_a_csv_that_breaks_off_is_one_line_and_leaves_nothing(tmp_path: Path) ->
 def test_an_import_without_rejects_removes_an_old_quarantine(tmp_path: Path) -> None:
     run(tmp_path, write(tmp_path, *MIXED))
     run(tmp_path, write(tmp_path, {}))
-    assert not (tmp_path / "quarantine.parquet").exists()
+    assert not (tmp_path / "quarantine").exists()
 
 
 def test_the_quarantine_tells_why_no_row_is_left(tmp_path: Path) -> None:
     source = write(tmp_path, {"who": None}, {"amount": -1.0})
     with pytest.raises(InputError, match="see the quarantine file"):
         run(tmp_path, source)
-    assert len(pl.read_parquet(tmp_path / "quarantine.parquet")) == 2
+    assert len(read_quarantine(tmp_path / "quarantine", KEY)) == 2

@@ -11,7 +11,12 @@ import pytest
 from groundswell.client.policy import SitePolicy
 from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
 from groundswell.client.site_check import findings, plan_changes, status_figures
-from groundswell.client.site_data import mock_events
+from groundswell.client.site_data import (
+    forget_users,
+    import_events,
+    mock_events,
+    rejected_rows,
+)
 from groundswell.client.supervisor import RelaySettings, relay_services, services
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
@@ -135,6 +140,29 @@ def test_mock_rows_have_the_sources_columns_and_no_source_is_read(site: Site) ->
     assert frame.columns == ["who", "ts", "sku"]
     assert len(frame) == 15
     assert set(frame["sku"]) <= {"1", "2", "3"}
+
+
+def test_forgetting_leaves_nothing_of_a_user_on_the_disk_and_lets_nothing_back_in(
+    site: Site, tmp_path: Path
+) -> None:
+    source = tmp_path / "events.csv"
+    source.write_text(
+        "who,ts,sku\nann,2025-06-01,1\nann,2999-01-01,2\nbob,2025-06-01,2\nbob,2999-01-01,1\n"
+    )
+    (site.folder / DATA_FILE).write_text(
+        f'[data]\nevents = "{source}"\ntimezone = "UTC"\n'
+        'columns = {user = "who", time = "ts", item = "sku"}\n'
+    )
+    import_events(site)
+    assert set(rejected_rows(site)["user"]) == {"ann", "bob"}
+    for path in site.folder.rglob("*"):
+        if path.is_file():
+            assert b"2999-01-01" not in path.read_bytes(), path
+    assert forget_users(site, ["ann"]) == 2
+    for _ in range(2):
+        assert len(site.store().load().histories) == 1
+        assert set(rejected_rows(site)["user"]) == {"bob"}
+        import_events(site)
 
 
 def test_the_vault_starts_first_and_the_relay_is_told_nothing_of_the_data(site: Site) -> None:
