@@ -61,6 +61,17 @@ def test_services_are_hardened(name: str, service: dict[str, Any]) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
+@pytest.mark.parametrize("name", ["compose.site.yaml", "compose.demo.yaml"])
+def test_every_vault_may_hand_its_socket_to_the_relays_group(name: str) -> None:
+    vaults = [
+        service
+        for name, service in services(DOCKER / name).items()
+        if name.partition("-")[0] == "vault"
+    ]
+    assert vaults
+    assert all(service["group_add"] == ["10002"] for service in vaults)
+
+
 def test_the_demo_federation_reaches_nothing_outside() -> None:
     content = yaml.safe_load((DOCKER / "compose.demo.yaml").read_text())
     assert content["networks"]["federation"]["internal"] is True
