@@ -61,7 +61,7 @@ audit: install
 bench: install
 	mkdir -p runs/bench
 	test -f runs/demo/model/manifest.json || $(BIN)/groundswell simulate --out runs/demo
-	for name in train secure-sum federation ingest query phase demand scale quality; do \
+	for name in train secure-sum federation ingest query phase demand demand-noise scale quality; do \
 		OMP_NUM_THREADS=1 $(BIN)/groundswell bench $$name --json runs/bench/$$name.json || exit 1; \
 	done
 

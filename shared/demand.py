@@ -8,7 +8,7 @@ an origin use nothing of its week or later, except what is public in advance: ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def forecast(
         ValueError: too few weeks, or calendar or plan end too early.
     """
     origin = history.counts.shape[1]
-    model = DemandModel(history)
+    model = DemandModel(replace(history, noise=noise_std))
     level = history.counts[:, -LEVEL_WEEKS:].mean(axis=1)
     columns = []
     for horizon in range(1, horizons + 1):

@@ -37,6 +37,7 @@ class DemandHistory:
         totals: float64 ``[S, T]``, the same label's count over all sites, as the federation knows
             it; None where only own counts are known.
         plan: float64 ``[M, S, T + H]``, planned promotion of a series in a week; None for none.
+        noise: standard deviation of the noise in each count, 0 for exact ones.
     """
 
     counts: Float64
@@ -45,6 +46,7 @@ class DemandHistory:
     phases: Float64
     totals: Float64 | None = None
     plan: Float64 | None = None
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         series, weeks = self.counts.shape
@@ -114,6 +116,11 @@ class Features:
         scale = np.sqrt(base + 1)
         size = base / scale
         columns = [(column - base) / scale for column in _levels(counts, _SMOOTHING)]
+        if history.noise > 0:
+            # A noised lag says much of a large series and little of a small one: each column is
+            # there once by how far the counts' own variance outweighs the noise, once by the rest.
+            trusted = base / (base + history.noise**2)
+            columns = [part * column for column in columns for part in (trusted, 1 - trusted)]
         columns += [size, 1 / scale, self._traffic(counts) * size]
         if history.totals is not None:
             columns += [change * size for change in _changes(history.totals[:, :origin])]

@@ -137,6 +137,20 @@ def demand(
     report(benchmark.run(sites), json_file)
 
 
+@app.command("demand-noise")
+def demand_noise(
+    users: Annotated[int, typer.Option(min=100, help="Users of the generated market.")] = 200_000,
+    json_file: JsonOption = None,
+) -> None:
+    """What the noise of a private release costs the federation's demand forecast.
+
+    Example: groundswell bench demand-noise --users 200000
+    """
+    from groundswell.simulation.benchmarks import demand_noise as benchmark
+
+    report(benchmark.run(users), json_file)
+
+
 @app.command()
 def scale(json_file: JsonOption = None) -> None:
     """Cost per site, user, dimension and round, and what 100 sites would cost on paper.

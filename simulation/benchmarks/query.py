@@ -1,7 +1,8 @@
 """``bench query``: requests a second over HTTP, against plain transformers with FastAPI.
 
 Each side is a process of one thread; the same clients send the same households' histories, some of
-which end with a search. Before the figures count, all probabilities of all sides are compared.
+which end with a search. Before the figures count, all probabilities of all sides are compared. A
+rate is the median over turns; lowest and highest say how far the turns lie apart.
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ def run(model: Path, clients: int, seconds: float) -> dict[str, Any]:
             {
                 "case": name,
                 "requests_per_second": rates[name],
+                "lowest": min(each.rate for each in found),
+                "highest": max(each.rate for each in found),
                 "ratio": ours / rates[name],
                 "processor_ms_per_request": 1000 * used[name] / sum(e.answered for e in found),
                 "p50_ms": float(np.median([each.p50 for each in found])),

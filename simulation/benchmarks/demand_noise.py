@@ -1,0 +1,188 @@
+"""Demand over all sites of a generated market: what the noise of a private release costs.
+
+The release is the one that a run with ``demand`` in ``[model].statistics`` makes: 26 windows, each
+user's cells as one vector under the public clip, and the noise of the default plan with this one
+more statistic to pay for. Both sides forecast from the same clipped counts and are measured on the
+next window's, in the same unit and without noise. Peer: the forecast without noise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from groundswell.server.planning import Federation, size
+from groundswell.shared.config import Config
+from groundswell.shared.demand import forecast, wmape
+from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
+from groundswell.shared.statistics import WeeklyDemand
+from groundswell.simulation.benchmarks.machine import machine
+from groundswell.simulation.datasets.marketplace import START, generate
+from groundswell.simulation.seeded import SeededRandomness
+
+Float64 = NDArray[np.float64]
+
+ORIGINS = 8  # last windows, each forecast from the release that ends before it
+NOISES = 5  # seeds of the noise
+HALF = 1.0  # share of demand where the other kinds' shares sum to 1
+MERCHANTS = 6  # sites, each a merchant of its own
+ACTIONS = ("purchase", "cart", "view")  # those that the market's own configuration weighs
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known at one origin.
+
+    Attributes:
+        first: number of the first window of the release.
+        released: float64 ``[L, 26]``, clipped counts without noise.
+        came: float64 ``[L]``, the next window's, weighted as the release weighs its users.
+    """
+
+    first: int
+    released: Float64
+    came: Float64
+
+
+def run(users: int = 200_000) -> dict[str, Any]:
+    """The benchmark as JSON values; ``ours`` is the mean WMAPE over seeds of the noise.
+
+    ``equal`` says that both sides forecast every label of every window.
+    """
+    with TemporaryDirectory(prefix="groundswell-") as folder:
+        generate(Path(folder), users, 0, merchants=MERCHANTS)
+        cells, labels, windows = read_cells(Path(folder))
+    pasts = [past(cells, origin, labels) for origin in range(windows - ORIGINS, windows)]
+    exact = measure(pasts, 0.0, 0)
+    cases = [
+        _private(name, pasts, noise_deviation(users, share), exact["wmape"])
+        for name, share in (("default split", None), ("half of the budget", HALF))
+    ]
+    ours = cases[0]["wmape"]
+    return {
+        "name": "demand-noise",
+        "machine": machine(),
+        "ours": ours,
+        "peer": exact["wmape"],
+        "unit": "WMAPE",
+        "ratio": exact["wmape"] / ours,
+        "higher_is_better": False,
+        "equal": all(each["forecasts"] == exact["forecasts"] for each in cases),
+        "peer_name": "the same forecast without noise",
+        "peer_version": f"numpy {np.__version__}",
+        "cases": [
+            *cases,
+            {"case": "without noise", "noise": 0.0, "users": users, "labels": labels, **exact},
+        ],
+    }
+
+
+def _private(name: str, pasts: list[Past], deviation: float, exact: float) -> dict[str, Any]:
+    """The mean over seeds of the noise, beside the error ``exact`` without any."""
+    seeds = [measure(pasts, deviation, seed) for seed in range(NOISES)]
+    errors = [each["wmape"] for each in seeds]
+    return {
+        "case": name,
+        "noise": deviation,
+        "wmape": mean(errors),
+        "sd": stdev(errors),
+        "times_noise_free": mean(errors) / exact,
+        "resolvable": mean(each["resolvable"] for each in seeds),
+        "forecasts": seeds[0]["forecasts"],
+    }
+
+
+def read_cells(folder: Path) -> tuple[pl.DataFrame, int, int]:
+    """Distinct (user, window, label) of a generated market, all as numbers; labels; windows.
+
+    Rows that preparation would clean away hold no cell of their own: a duplicate is the same cell,
+    and an unknown item has no label.
+    """
+    catalogue = pl.scan_csv(folder / "catalogue.csv").select("item", "category")
+    found = (
+        pl.scan_parquet(folder / "events" / "*.parquet")
+        .filter(pl.col("event").is_in(ACTIONS))
+        .join(catalogue, on="item")
+        .select(
+            user=pl.concat_str("site", "user_id").cast(pl.Categorical).to_physical(),
+            window=(pl.col("ts").dt.date() - pl.lit(START)).dt.total_days() // 7,
+            label=pl.col("category").cast(pl.Categorical).to_physical(),
+        )
+        .unique()
+        .collect()
+    )
+    names = catalogue.select(pl.col("category").n_unique()).collect().item()
+    # Categories number all strings of the process: bring labels to 0..L-1.
+    found = found.with_columns(label=pl.col("label").rank("dense").cast(pl.Int64) - 1)
+    return found, int(names), int(found.select(pl.col("window").max()).item()) + 1
+
+
+def past(cells: pl.DataFrame, origin: int, labels: int) -> Past:
+    """The release of the windows before ``origin``, and what came in that window."""
+    kind = WeeklyDemand()
+    first = origin - kind.WINDOWS
+    seen = cells.filter(pl.col("window").is_between(first, origin, closed="both"))
+    norms = (
+        seen.filter(pl.col("window") < origin)
+        .group_by("user")
+        .agg(weight=(kind.clip_norm / pl.len().sqrt()).clip(upper_bound=1.0))
+    )
+    sums = (
+        seen.join(norms, on="user", how="left")
+        .group_by("window", "label")
+        .agg(pl.col("weight").fill_null(1.0).sum())
+    )
+    counts = np.zeros((labels, kind.WINDOWS + 1))
+    place = (sums["label"].to_numpy(), sums["window"].to_numpy() - first)
+    counts[place] = sums["weight"].to_numpy()
+    return Past(first, counts[:, :-1], counts[:, -1])
+
+
+def noise_deviation(users: int, share: float | None = None) -> float:
+    """Standard deviation on each released value, by the plan that a run of all sites would make.
+
+    Args:
+        share: of the budget for demand, beside the other kinds' 1; None: the default.
+    """
+    config = Config.model_validate(
+        {"model": {"statistics": ["popularity", "h5", "pairs", "demand"]}}
+    )
+    if share is not None:
+        split = {**config.privacy.split, "demand": share}
+        config = config.model_copy(
+            update={"privacy": config.privacy.model_copy(update={"split": split})}
+        )
+    federation = Federation([str(number) for number in range(MERCHANTS)], users)
+    sigma = size(config, federation).kind("demand").noise_multiplier
+    return sigma * WeeklyDemand().clip_norm * math.sqrt(MERCHANTS)
+
+
+def measure(pasts: list[Past], deviation: float, seed: int) -> dict[str, float]:
+    """WMAPE of the medians one window ahead, and what share of the demand is resolvable."""
+    generator = SeededRandomness(seed, "demand noise").generator()
+    errors, resolved, total, forecasts = 0.0, 0.0, 0.0, 0
+    for each in pasts:
+        labels, windows = each.released.shape
+        noise = generator.normal(0.0, deviation, each.released.shape)
+        first = START + timedelta(weeks=each.first)
+        history = DemandHistory(
+            each.released + noise,
+            np.zeros(labels, dtype=np.int64),
+            run_up((), first, windows + 1),
+            month_phases(first, windows + 1),
+        )
+        found = forecast(history, 1, noise_std=deviation)
+        errors += wmape(found.p50[:, 0], each.came) * float(each.came.sum())
+        resolved += float(each.came[found.resolvable].sum())
+        total += float(each.came.sum())
+        forecasts += int(np.isfinite(found.p50).sum())
+    return {"wmape": errors / total, "resolvable": resolved / total, "forecasts": forecasts}
