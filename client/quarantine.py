@@ -155,6 +155,7 @@ def open_quarantine(path: Path | None, seal: Seal | None = None) -> Iterator[Qua
     if path is None:
         yield Quarantine()
         return
+    fresh = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     rejects = _Plain(path) if seal is None else _Sealed(path, seal)
     try:
@@ -162,6 +163,8 @@ def open_quarantine(path: Path | None, seal: Seal | None = None) -> Iterator[Qua
         rejects.complete()
     finally:
         rejects.close()
+        if fresh and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def read_quarantine(path: Path, key: SiteKey) -> pl.DataFrame:

@@ -94,6 +94,16 @@ def _build() -> LazyGroup:
     )
 
 
+def _show_usage(error: click.UsageError) -> None:
+    """Wrong use in one line; a command that needs arguments and has none shows its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    path = error.ctx.command_path if error.ctx else "groundswell"
+    rule = error.format_message().rstrip(".")
+    print(f"groundswell: {rule}; see {path} --help", file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with the exit code that the contract names."""
     command = _build()
@@ -102,6 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         print(f"groundswell: {error}", file=sys.stderr)
         code = 2
+    except click.UsageError as error:
+        _show_usage(error)
+        code = error.exit_code
     except click.ClickException as error:
         error.show()
         code = error.exit_code

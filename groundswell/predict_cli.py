@@ -50,6 +50,8 @@ def predict(
     if writer is None:
         raise InputError("--out", str(out), "must end in .parquet or .csv", "name such a file")
     _check_time(at)
+    if not (model / "manifest.json").is_file():
+        raise InputError("MODEL", str(model), "holds no manifest.json", "name a model's folder")
     forecaster = load_model(model)
     if config is not None:
         data = load_config(config).config.data

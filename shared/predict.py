@@ -59,7 +59,8 @@ class Forecaster:
 
         Returns:
             Columns user, label, probability, lift, trend; users in order of appearance, labels by
-            falling probability. A user without events before ``at`` gets the prior.
+            falling probability. A user without events before ``at`` gets the prior, and a warning
+            says how many do.
 
         Raises:
             InputError: the events can't be read.
@@ -67,9 +68,16 @@ class Forecaster:
         known = self.checkpoint
         frame = events_frame(events, known.columns, known.timezone, known.profile)
         h, texts = histories_of(frame, self.checkpoint.catalogue, self.checkpoint.task)
-        time = self._time(at, frame)
-        probability = self.probabilities(h, np.full(len(h), time, dtype=np.int64), texts)
-        long_term = self.long_term(h, np.full(len(h), time, dtype=np.int64))
+        times = np.full(len(h), self._time(at, frame), dtype=np.int64)
+        empty = int((np.diff(h.before(times).offsets) == 0).sum())
+        if empty:
+            warnings.warn(
+                f"{empty} of {len(h)} users have no usable event before the time that is forecast "
+                "from: their forecast is the prior",
+                stacklevel=2,
+            )
+        probability = self.probabilities(h, times, texts)
+        long_term = self.long_term(h, times)
         return _table(h.users, self.checkpoint.catalogue.labels, probability, long_term)
 
     def probabilities(

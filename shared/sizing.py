@@ -254,6 +254,7 @@ def _check(budgets: Sequence[KindBudget], eps_c: float | None, eps_l: float | No
         raise InputError("eps_c", None, "at least one of eps_c and eps_l is needed", "set eps_c")
     for key, cap in (("eps_c", eps_c), ("eps_l", eps_l)):
         if cap is not None and not LEAST_CAP <= cap < math.inf:
+            key = f"[privacy].{key}"
             raise InputError(key, cap, f"must be a number of at least {LEAST_CAP}", "raise the cap")
     if len({budget.kind for budget in budgets}) != len(budgets) or not budgets:
         raise InputError("kinds", len(budgets), "must be there, each once", "name each kind once")

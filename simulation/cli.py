@@ -107,7 +107,7 @@ def simulate(
     except StoppedError as error:
         typer.echo(f"groundswell: {error}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    console.print_results(results, options)
+    console.print_results(results, options, aside=json_file == "-")
     if json_file == "-":
         typer.echo(results.json_text(), nl=False)
     elif json_file:

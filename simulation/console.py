@@ -54,7 +54,9 @@ def showing(options: Options, stop: threading.Event) -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console, transient=True) as bar:
+    # A bar that nobody sees leaves an empty line behind, for instance before an error.
+    seen = console.is_terminal
+    with Bar(*columns, console=console, transient=True, disable=not seen) as bar:
         shown = _Shown(bar, options)
         yield Progress(
             phase=shown.phase,
@@ -171,10 +173,14 @@ def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
         )
 
 
-def print_results(results: Results, options: Options) -> None:
-    """The final table, both epsilons, and where things are."""
-    out = Console(soft_wrap=True)
-    Console().print(results_table(results))
+def print_results(results: Results, options: Options, *, aside: bool = False) -> None:
+    """The final table, both epsilons, and where things are.
+
+    Args:
+        aside: on standard error, where standard output is for the figures as JSON.
+    """
+    out = Console(soft_wrap=True, stderr=aside)
+    Console(stderr=aside).print(results_table(results))
     privacy = results.privacy
     if privacy.private:
         for tier, figures in (("C", privacy.central), ("L", privacy.local)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from groundswell.server.checkpointing import RoundRecord
 from groundswell.server.rounds import Outcome, Report, Watch
 from groundswell.shared.config_file import LoadedConfig, load_config
-from groundswell.shared.errors import GroundswellError
+from groundswell.shared.errors import GroundswellError, InputError
 from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
 from groundswell.shared.results import DataSize, Privacy, Results, Round, write_whole
 from groundswell.shared.transfer import ModelState
@@ -103,20 +104,29 @@ def load_dataset(loaded: LoadedConfig, quarantine: Path | None = None) -> Datase
 
 
 def simulate(
-    config: LoadedConfig | None = None,
+    config: LoadedConfig | Path | str | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Results:
     """Run a federation and write everything that the contract names into ``options.out``.
 
+    Args:
+        config: a file, or what ``load_config`` made of one; the demo data without it.
+        options: how it is run; default: quick rows, one seed, into ``runs/simulation``.
+        progress: callbacks that tell how far it is.
+
     Raises:
         InputError: the configuration or the data can't be used; nothing is written then.
         StoppedError, PausedError: the state is saved.
     """
-    loaded = config or load_config()
+    if isinstance(config, LoadedConfig):
+        loaded = config
+    else:
+        loaded = load_config(Path(config) if config else None)
     options = options or Options(Path("runs/simulation"))
     progress = progress or Progress()
     began = time.monotonic()
+    _check_folder(options.out)
     progress.phase("reading and preparing the data", 0)
     dataset = load_dataset(loaded, options.out / "quarantine.parquet")
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
@@ -137,6 +147,15 @@ def simulate(
     )
     _write(setting, loaded, options, found, results)
     return results
+
+
+def _check_folder(out: Path) -> None:
+    """Raise InputError where the folder can't be made or written, before anything is computed."""
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError("--out", str(out), f"{nearest.name} is a file", "name a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError("--out", str(out), "the folder can't be written", "name another one")
 
 
 def _one_seed(

@@ -24,6 +24,7 @@ from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.evaluate import EvaluationSet, Measurement, evaluate, merged
 from groundswell.simulation.federation_data import Sites, prepare_sites
 from groundswell.simulation.scoring import model_scorer
+from groundswell.simulation.sites import check_survivors
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Setting:
     def build(cls, config: Config, dataset: Dataset, seed: int) -> Setting:
         """Prepare the sites and encode the catalogue."""
         sites = prepare_sites(dataset, seed)
+        check_survivors(config.resolved_n_min(len(sites.names)), len(sites.names))
         backbone = load_backbone(config.model.backbone, download=config.model.download)
         encoded = encode_catalogue(backbone, dataset.catalogue, config.model.layers)
         times = dataset.times.test if len(dataset.times.test) else dataset.times.validation

@@ -175,7 +175,8 @@ def _from_folders(
 
 
 def _name(data: Data) -> str:
-    return Path(data.events[0]).name
+    path = Path(data.events[0])
+    return path.parent.name if set("*?[") & set(path.name) else path.name
 
 
 def _micros(moment: datetime) -> int:

@@ -48,6 +48,27 @@ def init(folder: Path) -> Path:
     return folder / "conf" / "groundswell.toml"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", "--sites", "1"),
+        ("simulate", "--sites", "many"),
+        ("simulate", "--sitse", "4"),
+        ("simulat",),
+        ("check", "--declared-users", "few"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("groundswell: ")
+    assert "--help" in said.err
+
+
 def test_init_writes_a_file_that_check_accepts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
