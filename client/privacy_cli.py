@@ -15,6 +15,7 @@ from rich.table import Table
 from groundswell.shared.accounting import central_multiplier, tpr_bound
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import EVALUATION, GRADIENT
+from groundswell.shared.roster import LARGEST_ROSTER
 from groundswell.shared.sizing import (
     DEFAULT_SHARES,
     KindBudget,
@@ -65,6 +66,13 @@ def plan(
 
     Example: groundswell privacy plan --eps-c 3 --eps-l 8 --sites 8 --rounds 40
     """
+    if sites > LARGEST_ROSTER:
+        raise InputError(
+            "--sites",
+            sites,
+            f"is above {LARGEST_ROSTER}, the most that one secure sum takes",
+            "plan for each of several federations, by region for example",
+        )
     least = default_n_min(sites) if n_min is None else n_min
     if least > sites:
         raise InputError("--n-min", least, f"is above the {sites} sites", "lower it")

@@ -14,6 +14,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from groundswell.shared.durations import Duration
+from groundswell.shared.errors import InputError
 
 ROUNDS = "rounds"  # the budget share of the training rounds, beside those of the statistics
 BY_FOLDER = "folder"
@@ -361,5 +362,15 @@ class Config(Section):
         return self.privacy.n_min or max(3, sites - 2)
 
     def resolved_delta(self, users: int) -> float:
-        """``[privacy].delta``, or the least of 1e-6 and 1 / (10 users)."""
-        return self.privacy.delta or min(1e-6, 1 / (10 * max(users, 1)))
+        """``[privacy].delta``, or the least of 1e-6 and 1 / (10 users).
+
+        Raises:
+            InputError: above 1 / (10 users): a delta per user must stay far below one user.
+        """
+        largest = 1 / (10 * max(users, 1))
+        given = self.privacy.delta
+        if given is not None and given > largest:
+            raise InputError(
+                "[privacy].delta", given, f"is above 1/(10 x {users} users)", "lower it"
+            )
+        return given or min(1e-6, largest)

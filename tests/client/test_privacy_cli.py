@@ -80,6 +80,7 @@ def test_figures_go_to_a_file_too(capsys: pytest.CaptureFixture[str], tmp_path: 
         ("--eps-c", "0"),
         ("--eps-l", "-1"),
         ("--n-min", "9", "--sites", "8"),
+        ("--sites", "129"),
         ("--delta", "1e-3", "--users", "5000"),
         ("--statistics", "popularity,moon"),
         ("--sampling-rate", "1.5"),

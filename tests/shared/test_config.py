@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from groundswell.shared.config import Config
+from groundswell.shared.config import Config, Privacy
 from groundswell.shared.config_docs import render
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import InputError
@@ -133,6 +133,13 @@ def test_defaults_are_the_demo() -> None:
     assert config.resolved_n_min(2) == 3
     assert config.resolved_delta(2_469) == 1e-6
     assert config.resolved_delta(10**6) == 1e-7
+
+
+def test_a_delta_that_is_large_for_the_users_is_refused() -> None:
+    config = Config(privacy=Privacy(delta=1e-5))
+    assert config.resolved_delta(10_000) == 1e-5
+    with pytest.raises(InputError, match=r"\[privacy\]\.delta"):
+        config.resolved_delta(10_001)
 
 
 def test_documentation_is_current() -> None:
