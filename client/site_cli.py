@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
 from groundswell.client.site_answers_cli import answers
@@ -74,14 +75,19 @@ def init(
             "is not that of the invitation",
             "ask the coordinator's operator again, by another way than the file came",
         )
-    settings = SiteSettings(
-        name=name,
-        merchant=merchant,
-        users=users,
-        address=invitation.address,
-        runtime_port=runtime_port,
-        metrics_port=metrics_port,
-    )
+    try:
+        settings = SiteSettings(
+            name=name,
+            merchant=merchant,
+            users=users,
+            address=invitation.address,
+            runtime_port=runtime_port,
+            metrics_port=metrics_port,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InputError(option, first.get("input"), first["msg"], "choose another") from error
     policy = SitePolicy.for_plan(invitation.proposal(), runs=runs)
     site = Site.create(folder.absolute(), settings, invitation, policy)
     RelaySettings.of(site).write(site.relay_keys)

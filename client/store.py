@@ -155,10 +155,12 @@ class Store:
         """Take users out of the store, now and in every later import; returns the events removed.
 
         The list is written first: a crash in between leaves the users in the store but on the
-        list, and the next call or import finishes the work.
+        list, and the next call or import finishes the work. Without a store it is all there is.
         """
         names = self.forgotten() | frozenset(pseudonyms)
         self._write_forgotten(names)
+        if not (self.folder / _CURRENT).exists():
+            return 0
         generation = self._generation()
         manifest = self._manifest(generation)
         removed = users = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from groundswell.cli import main
 from groundswell.client.policy import SitePolicy
 from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
 from groundswell.client.site_check import findings, plan_changes, status_figures
@@ -163,6 +164,33 @@ def test_forgetting_leaves_nothing_of_a_user_on_the_disk_and_lets_nothing_back_i
         assert len(site.store().load().histories) == 1
         assert set(rejected_rows(site)["user"]) == {"bob"}
         import_events(site)
+
+
+def test_users_can_be_forgotten_before_the_first_import(site: Site) -> None:
+    assert forget_users(site, ["ann"]) == 0
+    assert len(site.store().forgotten()) == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--name", "BAD NAME"), ("--metrics-port", "70000")])
+def test_a_setting_that_breaks_its_rule_is_one_line_and_exit_code_2(
+    option: str,
+    value: str,
+    invitation: Invitation,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    invitation.write(tmp_path / "invitation.json")
+    arguments = {"--name": "north", "--merchant": "acme", "--users": "60", option: value}
+    with pytest.raises(SystemExit) as left:
+        main(
+            ["site", "init", str(tmp_path / "south"), "--invite"]
+            + [str(tmp_path / "invitation.json")]
+            + [word for pair in arguments.items() for word in pair]
+        )
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert option in line
+    assert not (tmp_path / "south").exists()
 
 
 def test_the_vault_starts_first_and_the_relay_is_told_nothing_of_the_data(site: Site) -> None:
