@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import constants
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import nn
@@ -225,8 +227,9 @@ def load_backbone(name: str = DEFAULT, *, download: bool = False) -> Backbone:
 @lru_cache(maxsize=4)
 def _load(source: str, public_name: str, download: bool) -> Backbone:
     try:
-        model = AutoModel.from_pretrained(source, local_files_only=not download)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=not download)
+        with _hub(allowed=download):
+            model = AutoModel.from_pretrained(source, local_files_only=not download)
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=not download)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             "[model].backbone",
@@ -248,6 +251,21 @@ def _load(source: str, public_name: str, download: bool) -> Backbone:
         layers_path=_layers_path(model, public_name),
         decoder=_is_decoder(model),
     )
+
+
+@contextmanager
+def _hub(*, allowed: bool) -> Iterator[None]:
+    """Whether the model hub may be asked within the block, whatever the environment says.
+
+    ``local_files_only`` alone does not keep transformers from asking the hub for an adapter, and
+    the command line sets ``HF_HUB_OFFLINE``, which would forbid the download that the user wants.
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = not allowed
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def encode_catalogue(

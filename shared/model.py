@@ -28,6 +28,9 @@ Float32 = NDArray[np.float32]
 LEAST_MIXTURE = 1e-4
 LARGEST_LOG_GATE = 8.0
 SLICE_WEIGHT = 0.5  # of the loss over labels without a recent occasion
+# Key of an A that trains. It is part of the first model, whose hash stands in the plan, and so it
+# can't follow from the plan's hash.
+TRAINED_A = bytes(32)
 MASKED = -1e9  # logit of a label outside the slice
 
 
@@ -53,9 +56,7 @@ class InterestModel(nn.Module):
         self.register_buffer("label_directions", torch.zeros(0), persistent=False)
         self.register_buffer("label_centre", torch.zeros(0), persistent=False)
         self.use_labels(space)
-        nn.init.zeros_(self.head.weight)
-        with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([INITIAL_HEAD[name] for name in HEAD_NAMES]))
+        initialise(self, TRAINED_A)
 
     def use_labels(self, space: LabelSpace) -> None:
         """Score these labels from now on."""
@@ -141,10 +142,13 @@ def load_weights(model: nn.Module, weights: Mapping[str, Float32]) -> None:
 
 
 def initialise(model: InterestModel, plan_hash: bytes) -> None:
-    """Weights before the first round: A from the plan's hash, B = 0, the head's constants."""
+    """Weights before the first round: A from the plan's hash, B = 0, the head's constants.
+
+    An A that trains is the same for every plan.
+    """
     found = dict(model.encoder.named_parameters())
     shapes = {name: tuple(p.shape) for name, p in found.items() if "lora_A" in name}
-    drawn = frozen_a(shapes, plan_hash)
+    drawn = frozen_a(shapes, plan_hash if model.spec.frozen_a else TRAINED_A)
     zeros = {
         name: np.zeros(tuple(p.shape), dtype=np.float32)
         for name, p in found.items()

@@ -31,7 +31,7 @@ from groundswell.simulation.models import Variant
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import no_privacy, privacy_of
 from groundswell.simulation.report import write_report
-from groundswell.simulation.saving import save_trained
+from groundswell.simulation.saving import effective_config, save_trained
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.seeded import SeededRandomness
 from groundswell.simulation.setting import Setting
@@ -296,7 +296,7 @@ def _write(
     if found.model is None or found.plan is None:
         raise PausedError("the run has no model")
     save_trained(out / "model", setting, found.plan, found.model, results.privacy, results.rows)
-    write_whole(out / "config.toml", loaded.effective(out).encode())
+    write_whole(out / "config.toml", effective_config(loaded, setting, found.plan, out).encode())
     results.write(out / "results.json")
     write_report(out / "report.html", setting, found.measured, results, out / "model")
 

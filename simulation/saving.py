@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from groundswell.shared.checkpoint import Checkpoint, model_weights, save
+from groundswell.shared.config_file import LoadedConfig
 from groundswell.shared.features import LabelSpace
 from groundswell.shared.model import InterestModel, initialise, load_weights
 from groundswell.shared.plan import Plan
@@ -13,6 +14,22 @@ from groundswell.shared.results import Privacy, Row
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.setting import Setting
+
+
+def effective_config(loaded: LoadedConfig, setting: Setting, plan: Plan, folder: Path) -> str:
+    """The effective configuration as TOML, and what the data and the plan decided, as comments."""
+    times = setting.dataset.times
+    lines = [
+        f"# Decided in this run: delta {plan.delta:g}, n_min {plan.n_min}, "
+        f"{len(times.validation)} validation and {len(times.test)} test windows."
+    ]
+    if loaded.config.is_demo:
+        lines.append(
+            "# The demo's data brings its own windows and task (docs/benchmarks.md): of "
+            "[evaluation]\n# and [task] only history counts."
+        )
+    first, rest = loaded.effective(folder).split("\n", 1)
+    return "\n".join([first, *lines, rest])
 
 
 def save_trained(

@@ -122,6 +122,15 @@ def test_removing_any_user_changes_the_sum_by_that_users_vector_and_at_most_delt
     assert moved > 1
 
 
+def test_a_site_arrives_at_the_first_model_of_a_plan_whose_a_trains(site: Site) -> None:
+    setting = site.setting
+    plan = setting.plan(setting.config, ModelSpec(frozen_a=False))
+    place = Workplace(setting.site_data(setting.sites.names[0]), plan)
+    assert any("lora_A" in name for name in place.weights)
+    others = setting.plan(setting.config, ModelSpec(frozen_a=False), run="0" * 32)
+    assert others.initial_model_hash == plan.initial_model_hash
+
+
 def test_texts_encoded_for_another_number_of_layers_are_refused(site: Site) -> None:
     setting, plan = site.setting, site.plan
     catalogue = setting.dataset.catalogue

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import (
@@ -141,13 +142,16 @@ def test_only_adapter_and_head_train_and_b_starts_at_zero(
     assert all(not p.any() for n, p in trainable(model).items() if "lora_B" in n)
 
 
-def test_a_depends_on_the_plan_alone(spec: ModelSpec, backbone: Backbone, shop: Catalogue) -> None:
+def test_a_frozen_a_depends_on_the_plan_alone_and_a_trained_one_on_nothing(
+    spec: ModelSpec, backbone: Backbone, shop: Catalogue
+) -> None:
     one, other = model_of(spec, backbone, shop)[0], model_of(spec, backbone, shop)[0]
     for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
         assert torch.equal(a, b), name
     initialise(other, bytes(32))
     pairs = zip(one.encoder.named_parameters(), other.encoder.named_parameters(), strict=True)
-    assert any(not torch.equal(a, b) for (name, a), (_, b) in pairs if "lora_A" in name)
+    moved = any(not torch.equal(a, b) for (name, a), (_, b) in pairs if "lora_A" in name)
+    assert moved == spec.frozen_a
 
 
 def test_the_short_way_equals_the_full_layer(
@@ -251,3 +255,22 @@ def test_an_unknown_backbone_gets_one_clear_line() -> None:
 def rows(make_histories: Maker) -> tuple[Histories, NDArray[np.int64]]:
     h = make_histories([[(1, 0), (2, 1), (3, 4)], [], [(2, 2)]])
     return h, np.full(3, 5 * 86_400_000_000, dtype=np.int64)
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_the_hub_is_asked_only_where_a_download_is_allowed(
+    download: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment says: the command line sets HF_HUB_OFFLINE, a script does not."""
+    offline: list[bool] = []
+
+    def refused(*_: object, **__: object) -> None:
+        offline.append(constants.HF_HUB_OFFLINE)
+        raise OSError("not here")
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", refused)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", download)
+    with pytest.raises(InputError, match="can't be read"):
+        load_backbone(f"nobody/nothing-{download}", download=download)
+    assert offline == [not download]
+    assert constants.HF_HUB_OFFLINE is download
