@@ -121,6 +121,11 @@ def main(arguments: list[str] | None = None) -> None:
     except GroundswellError as error:
         print(f"groundswell: {error}", file=sys.stderr)
         code = 1
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        if error.filename is None:
+            raise
+        print(f"groundswell: {error.filename}: {error.strerror}; name another", file=sys.stderr)
+        code = 2
     except (KeyboardInterrupt, click.Abort):
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

@@ -220,3 +220,17 @@ def test_restore_refuses_a_damaged_ledger(run: Path, call: Call) -> None:
     edit(run, "site-2", "DELETE FROM events WHERE rowid = 4")
     code, _, _ = call("ledger", "restore", site / "ledger.sqlite", "--key", site / "site.key")
     assert code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("ledger", "show", "--json"), ("ledger", "export", "--out")], ids=" ".join
+)
+def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_2(
+    arguments: tuple[str, str, str], run: Path, call: Call
+) -> None:
+    part, command, option = arguments
+    target = run / "nowhere" / "figures.json"
+    code, _, error = call(part, command, run, option, target)
+    assert code == 2
+    (line,) = error.strip().splitlines()
+    assert str(target) in line
