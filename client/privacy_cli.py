@@ -66,16 +66,7 @@ def plan(
 
     Example: groundswell privacy plan --eps-c 3 --eps-l 8 --sites 8 --rounds 40
     """
-    if sites > LARGEST_ROSTER:
-        raise InputError(
-            "--sites",
-            sites,
-            f"is above {LARGEST_ROSTER}, the most that one secure sum takes",
-            "plan for each of several federations, by region for example",
-        )
-    least = default_n_min(sites) if n_min is None else n_min
-    if least > sites:
-        raise InputError("--n-min", least, f"is above the {sites} sites", "lower it")
+    least = _least_survivors(sites, n_min)
     if users is not None and delta is not None and delta > 1 / (10 * users):
         raise InputError("--delta", delta, f"is above 1/(10 x {users} users)", "lower it")
     fixed = default_delta(users) if delta is None else delta
@@ -120,6 +111,21 @@ def plan(
             sys.stdout.write(text)
         else:
             Path(json_file).write_text(text, encoding="utf-8")
+
+
+def _least_survivors(sites: int, n_min: int | None) -> int:
+    """n_min, given or by default, for a federation that one secure sum can hold."""
+    if sites > LARGEST_ROSTER:
+        raise InputError(
+            "--sites",
+            sites,
+            f"is above {LARGEST_ROSTER}, the most that one secure sum takes",
+            "plan for each of several federations, by region for example",
+        )
+    least = default_n_min(sites) if n_min is None else n_min
+    if least > sites:
+        raise InputError("--n-min", least, f"is above the {sites} sites", "lower it")
+    return least
 
 
 def _figures(
