@@ -35,6 +35,7 @@ from groundswell.shared.wire import groundswell_pb2 as wire
 SETTINGS_FILE = "coordinator.toml"
 TASK_FILE = "groundswell.toml"
 
+SLOT_SECONDS = 10.0  # of a new coordinator; a small site computes in less
 _SETTINGS = """\
 # What the coordinator's operator decides; the task, the model and the privacy terms stand in
 # groundswell.toml beside this file.
@@ -51,7 +52,9 @@ data_from = "{data_from}"      # first day of the sites' data that is used
 data_until = "{data_until}"            # last day; empty: yesterday
 phase_seconds = {phase_seconds}            # who is silent for longer has dropped out
 join_seconds = {join_seconds}             # how long a run waits for enough sites at its start
-seconds_per_slot = {seconds_per_slot}          # after which a site sends its vector
+# A site sends its vector so long after the request, however long computing took, so that the time
+# tells nothing of its users. More than the slowest site's slowest release takes; see docs/privacy.md.
+seconds_per_slot = {seconds_per_slot}
 """
 
 
@@ -72,7 +75,7 @@ class Settings(BaseModel):
     data_until: str = ""
     phase_seconds: float = Field(default=600.0, gt=0)
     join_seconds: float = Field(default=600.0, ge=0)
-    seconds_per_slot: float = Field(default=0.0, ge=0)
+    seconds_per_slot: float = Field(default=SLOT_SECONDS, ge=0)
 
     @field_validator("address", "listen")
     @classmethod
@@ -266,7 +269,7 @@ def settings_text(
     data_until: str = "",
     phase_seconds: float = 600.0,
     join_seconds: float = 600.0,
-    seconds_per_slot: float = 0.0,
+    seconds_per_slot: float = SLOT_SECONDS,
 ) -> str:
     """The text of a new ``coordinator.toml``."""
     return _SETTINGS.format(

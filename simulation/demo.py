@@ -156,6 +156,7 @@ class DemoFederation:
             data_until="2017-12-31",
             phase_seconds=120.0,
             join_seconds=240.0,
+            seconds_per_slot=0.0,  # the demo's households are public
         )
         coordinator = Coordinator.create(
             self.folder / "coordinator",

@@ -53,6 +53,12 @@ def test_a_second_init_changes_nothing(coordinator: Coordinator, authority: Auth
     assert (coordinator.folder / "keys" / "coordinator.key").read_bytes() == key
 
 
+def test_a_new_federations_sites_do_not_answer_as_soon_as_they_have_computed(
+    coordinator: Coordinator,
+) -> None:
+    assert coordinator.settings.seconds_per_slot >= 1
+
+
 def test_secrets_are_the_owners_alone(coordinator: Coordinator) -> None:
     for path in (coordinator.superexec_secret, coordinator.tls.key):
         assert path.stat().st_mode & 0o077 == 0
