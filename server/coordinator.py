@@ -53,7 +53,7 @@ data_until = "{data_until}"            # last day; empty: yesterday
 phase_seconds = {phase_seconds}            # who is silent for longer has dropped out
 join_seconds = {join_seconds}             # how long a run waits for enough sites at its start
 # A site sends its vector so long after the request, however long computing took, so that the time
-# tells nothing of its users. More than the slowest site's slowest release takes; see docs/privacy.md.
+# tells nothing of its users. More than the slowest site's slowest release takes (docs/privacy.md).
 seconds_per_slot = {seconds_per_slot}
 """
 
