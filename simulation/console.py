@@ -162,6 +162,8 @@ def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
     plan = setting.plan(loaded.config, ModelSpec.of(loaded.config.model))
     sized = setting.sized(loaded.config)
+    if not options.private:
+        console.print(f"[bold red]{NOT_PRIVATE}; with it, this would be the price:[/]")
     print_plan(plan, sized)
     for release in plan.releases:
         price = sized.price(release.kind)

@@ -107,8 +107,8 @@ def _card(setting: Setting, plan: Plan, privacy: Privacy, rows: Sequence[Row]) -
         ]
     else:
         lines += ["**No privacy: this model was trained with --no-privacy.**", ""]
-    lines += ["The figures do not cover:", ""]
-    lines += [f"- {each};" for each in privacy.excludes]
+    if privacy.excludes:
+        lines += ["The figures do not cover:", "", *(f"- {each};" for each in privacy.excludes)]
     if rows:
         lines += ["", "## Measured", "", "| model | slice | NDCG@10 |", "|---|---|---|"]
     for row in rows:
