@@ -44,7 +44,7 @@ def set_model(
     shutil.rmtree(site.model_folder, ignore_errors=True)
     fresh.rename(site.model_folder)
     restart_vault(site)
-    typer.echo(f"model of {folder} replaced")
+    typer.echo(f"model of {folder} replaced; a running vault starts anew with it, in some seconds")
 
 
 @answers.command()
@@ -103,6 +103,7 @@ def trends(
     folder: Folder = _HERE,
     label: Annotated[list[str] | None, typer.Option(help="Default: all labels.")] = None,
     windows: Annotated[int, typer.Option(min=1, help="Past windows.")] = 26,
+    lead: Annotated[int, typer.Option(min=1, max=4, help="Windows until a restock arrives.")] = 2,
     at: At = None,
 ) -> None:
     """What rises, what to restock and what fades, from the site's own exact counts.
@@ -110,7 +111,7 @@ def trends(
     Example: groundswell site trends north --label "COFFEE"
     """
     with _client(folder) as client:
-        found = client.trends(tuple(label or ()), windows, None, _microseconds(at))
+        found = client.trends(tuple(label or ()), windows, lead, _microseconds(at))
     for each in found:
         typer.echo(json.dumps(each.model_dump(mode="json")))
 
