@@ -119,7 +119,7 @@ def _write(forecast: pl.DataFrame, out: Path, writer: str) -> None:
         part.replace(out)
     except OSError as error:
         raise InputError(
-            "--out", str(out), f"can't be written ({error.strerror})", "name another folder"
+            "--out", str(out), f"can't be written: {error}", "name another folder"
         ) from error
     finally:
         part.unlink(missing_ok=True)
