@@ -33,10 +33,8 @@ RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fa
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-# The first wrong one is told: to gather a million faults would hold up everyone for seconds.
+# The first wrong one is told: gathering a million faults would hold up everyone.
 Texts = Annotated[tuple[Text, ...], FailFast(), Field(max_length=MAX_FILTER)]
-
-
 Window = Annotated[
     Duration,
     PlainSerializer(format_duration, when_used="json"),
