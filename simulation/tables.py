@@ -84,7 +84,9 @@ def figure(metric: Metric | None, *, spread: bool = False) -> str:
     if metric is None:
         return NOT_MEASURED
     deviation = f" ± {metric.sd:.4f}" if spread and metric.sd is not None else ""
-    return f"{metric.mean:.4f}{deviation}"
+    # Calibration errors over hundreds of labels are far below the other metrics.
+    mean = f"{metric.mean:.1e}" if 0 < metric.mean < 5e-4 else f"{metric.mean:.4f}"
+    return f"{mean}{deviation}"
 
 
 def signed(difference: float, se: float | None) -> str:

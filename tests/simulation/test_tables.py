@@ -16,7 +16,7 @@ from groundswell.shared.results import (
     TierPrivacy,
 )
 from groundswell.simulation import standings
-from groundswell.simulation.tables import results_table
+from groundswell.simulation.tables import figure, results_table
 
 NOTHING = TierPrivacy(
     epsilon=None, reserved_epsilon=None, noise_multiplier=None, tpr_at_1pct_fpr=None
@@ -184,3 +184,9 @@ def test_a_table_without_any_of_our_models_makes_no_claim() -> None:
     assert standings.leads(results) == []
     assert standings.sentences(results, []) == []
     assert "popularity" in shown(results)
+
+
+def test_a_figure_too_small_for_four_digits_does_not_read_as_nothing() -> None:
+    assert figure(Metric(mean=0.00012, sd=None, n=1)) == "1.2e-04"
+    assert figure(Metric(mean=0.0, sd=None, n=1)) == "0.0000"
+    assert figure(Metric(mean=0.49664, sd=0.0025, n=1), spread=True) == "0.4966 ± 0.0025"
