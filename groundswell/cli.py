@@ -51,6 +51,18 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
+def _not_installed(command: str, error: ModuleNotFoundError) -> InputError:
+    """Which extra brings the package that a command has missed."""
+    part = COMMANDS[command][0].split(".")[0]
+    extra = part if part in ("server", "simulation") else "client"
+    return InputError(
+        command,
+        error.name,
+        "the command needs a package that is not installed",
+        f"pip install 'groundswell[{extra}]'",
+    )
+
+
 class LazyGroup(typer.core.TyperGroup):
     """A group whose commands are imported by name, when one is called or asked for help."""
 
@@ -64,13 +76,7 @@ class LazyGroup(typer.core.TyperGroup):
         try:
             mounted = vars(import_module(f"groundswell.{module}"))[application]
         except ModuleNotFoundError as error:
-            extra = module.split(".")[0]
-            raise InputError(
-                cmd_name,
-                error.name,
-                "the command needs a package that is not installed",
-                f"pip install 'groundswell[{extra}]'",
-            ) from error
+            raise _not_installed(cmd_name, error) from error
         command = typer.main.get_command(mounted)
         if inner and isinstance(command, click.Group):
             return command.get_command(ctx, inner)
@@ -111,6 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
         code = command.main(args=arguments, prog_name="groundswell", standalone_mode=False)
     except InputError as error:
         print(f"groundswell: {error}", file=sys.stderr)
+        code = 2
+    except ModuleNotFoundError as error:
+        name = (sys.argv[1:] if arguments is None else arguments)[0]
+        if (error.name or "").partition(".")[0] == "groundswell":
+            raise
+        print(f"groundswell: {_not_installed(name, error)}", file=sys.stderr)
         code = 2
     except click.UsageError as error:
         _show_usage(error)
