@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from groundswell.shared.errors import GroundswellError, InputError, Refusal
+from groundswell.shared.logs import place_of
 from groundswell.shared.questions import Fault
 
 _LOG = structlog.get_logger("groundswell.gateway")
@@ -80,6 +79,4 @@ def wrong_input(key: str, value: object, rule: str, remedy: str) -> Fault:
 
 def log_broken(error: BaseException) -> None:
     """Log where an unforeseen error arose; its message may hold a caller's data and is left out."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    where = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames]
-    _LOG.error("broken", error=type(error).__name__, where=where)
+    _LOG.error("broken", **place_of(error))
