@@ -456,3 +456,15 @@ def test_any_bytes_over_the_relays_socket_get_a_reply_or_a_code(
     assert re.fullmatch(r"[a-z]*(-[a-z]+)*", answer.refused.code)
     assert answer.refused.code != "failed"
     assert house.ledgers["site-1"].spend().events == 1
+
+
+def test_an_answer_that_outlasts_its_slot_is_told_to_the_operator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pace = FixedPace()
+    pace.wait(time.monotonic(), 0.01)
+    pace.wait(time.monotonic() - 1, 0)
+    assert not caplog.records
+    pace.wait(time.monotonic() - 1, 0.5)
+    (record,) = caplog.records
+    assert "outlasted the slot time" in record.message
