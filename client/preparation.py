@@ -28,7 +28,7 @@ from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.pseudonyms import SiteKey, pseudonymise
 from groundswell.client.quarantine import ORIGIN, Quarantine, Seal, open_quarantine
 from groundswell.client.sources import EventSource, open_sources
-from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE, ZONED, canonical, profiles
+from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE, ZONED, canonical, news, profiles
 from groundswell.client.spill import Spill
 from groundswell.client.store import Store
 from groundswell.shared.catalogue import Catalogue
@@ -73,6 +73,7 @@ class Preparation:
             for table, opened in self._opened
             for kind in ((canonical, profiles) if table.profile else (canonical,))
         ]
+        self._profiled = any(table.profile for table in data.sources)
         self.report = PreparationReport(tuple(opened.name for _, opened in self._opened))
 
     def events(
@@ -132,6 +133,10 @@ class Preparation:
 
     def _prepare(self, part: pl.DataFrame, rejects: Quarantine) -> Iterator[pl.DataFrame]:
         report, sources = self.report, self.report.sources
+        if self._profiled:
+            told = news(part)
+            report.clean.rows -= len(part) - len(told)
+            part = told
         rows = clean_rows(part.lazy(), self._rules).collect(engine=_ENGINE)
         report.clean.changed["scrubbed"] += int(rows[SCRUBBED].sum())
         lazy = rejects.keep(rows, report.clean, sources).drop(SCRUBBED, RAW_TIME, RAW_VALUE, REASON)

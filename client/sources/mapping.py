@@ -51,7 +51,8 @@ def canonical(raw: pl.LazyFrame, source: Source, name: str) -> pl.LazyFrame:
 def profiles(raw: pl.LazyFrame, source: Source, name: str) -> pl.LazyFrame:
     """The profiles in the rows of one source as events of their own, with the columns ``MAPPED``.
 
-    Each is told once for a user, at the first time at which it stands in the source.
+    Each row tells its own; ``news`` leaves those that say what was known already. A row whose user
+    or time can't be read tells none.
 
     Raises:
         InputError: as for ``canonical``; a column of the profile is missing.
@@ -76,11 +77,16 @@ def profiles(raw: pl.LazyFrame, source: Source, name: str) -> pl.LazyFrame:
             }
         ),
         name,
-    ).filter(pl.col("text").is_not_null())
-    once = told.group_by("user", "text").agg(pl.all().sort_by("time", nulls_last=True).first())
-    return once.select(
-        pl.lit(PROFILE).alias(column) if column == "action" else pl.col(column) for column in MAPPED
-    )
+    ).filter(pl.all_horizontal(pl.col("user", "time", "text").is_not_null()))
+    return told.with_columns(pl.lit(PROFILE).alias("action"))
+
+
+def news(rows: pl.DataFrame) -> pl.DataFrame:
+    """All rows but the profiles that repeat what the user's profile was before."""
+    is_profile = pl.col("action").eq_missing(PROFILE)
+    told = rows.filter(is_profile).sort("user", "time", "text")
+    before = pl.col("text").shift(1).over("user")
+    return pl.concat([rows.filter(~is_profile), told.filter(pl.col("text").ne_missing(before))])
 
 
 def _check_names(columns: Mapping[str, str], schema: pl.Schema, name: str) -> None:

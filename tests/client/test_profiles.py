@@ -43,11 +43,35 @@ def prepared(folder: Path, profile: tuple[str, ...]) -> pl.DataFrame:
     return pl.concat(Preparation(data(folder, profile), None).events())
 
 
-def test_a_profile_is_told_when_it_first_holds_and_never_again(tmp_path: Path) -> None:
+def test_a_profile_is_told_when_it_changes_and_not_again(tmp_path: Path) -> None:
     told = prepared(tmp_path, PROFILED).filter(action=PROFILE).sort("user", "time")
     assert told["user"].to_list() == ["ann", "ann"]
     assert told["text"].to_list() == ["age: 25-34, region: north", "age: 35-44, region: north"]
     assert [str(time)[:10] for time in told["time"]] == ["2025-06-01", "2025-06-03"]
+
+
+def test_who_goes_back_to_an_earlier_profile_has_that_one_here_and_in_a_batch_forecast(
+    tmp_path: Path, shop: Catalogue
+) -> None:
+    back = ROWS.filter(user="ann").with_columns(age=pl.Series(["25-34", "35-44", "25-34"]))
+    path = tmp_path / "back.csv"
+    back.write_csv(path)
+    config = Data(events=(str(path),), columns=Columns(label="label"), profile=PROFILED)
+    preparation = Preparation(config, None)
+    site = pl.concat(preparation.events()).filter(action=PROFILE).sort("time")
+    asked = events_frame(back, {"label": "label"}, "UTC", PROFILED).filter(action=PROFILE)
+    assert site["text"].to_list() == asked.sort("time")["text"].to_list()
+    assert site["text"].to_list()[-1] == "age: 25-34, region: north"
+    assert preparation.report.clean.rows == preparation.report.clean.kept == 6
+
+
+def test_a_row_without_a_user_is_set_aside_once(tmp_path: Path) -> None:
+    path = tmp_path / "nobody.csv"
+    pl.concat([ROWS, ROWS.head(1).with_columns(user=pl.lit(None, pl.String))]).write_csv(path)
+    config = Data(events=(str(path),), columns=Columns(label="label"), profile=PROFILED)
+    preparation = Preparation(config, None)
+    list(preparation.events())
+    assert preparation.report.clean.rejected == {"missing_user": 1}
 
 
 def test_without_the_key_no_profile_is_read(tmp_path: Path) -> None:
