@@ -2,8 +2,8 @@
 
 Every value depends on one row's own events before its prediction time, on public constants, and on
 released statistics. Scales are public constants, so that each score sums to about ten over labels
-and one learning rate serves all. The tilts say how a label
-stands in the user's own rhythm; they need no statistic, so they cost no budget.
+and one learning rate serves all. The tilts say how a label stands in the user's own rhythm; they
+need no statistic, so they cost no budget.
 """
 
 from __future__ import annotations
