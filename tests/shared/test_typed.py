@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundswell.shared.errors import InputError
@@ -52,6 +52,7 @@ def test_what_names_nothing_or_too_much_is_refused(typed: str) -> None:
 
 
 @pytest.mark.fuzz
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(typed: str) -> None:
     try:

@@ -215,11 +215,13 @@ def outcome(work: Callable[[], Any]) -> tuple[str, str]:
 
 
 @pytest.mark.fuzz
-@settings(max_examples=100, deadline=None)
-@given(
-    st.sampled_from(("PredictBatch", "StreamInterest")),
-    st.lists(st.binary(max_size=100), max_size=4),
+@pytest.mark.parametrize("method", ["PredictBatch", "StreamInterest"])
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@given(data=st.lists(st.binary(max_size=100), max_size=4))
 def test_any_stream_of_bytes_gets_a_status(gateway: Any, method: str, data: list[bytes]) -> None:
     with grpc.insecure_channel(gateway.grpc) as channel:
         raw = channel.stream_stream(f"/{SERVICE}/{method}", bytes, bytes)
@@ -228,12 +230,13 @@ def test_any_stream_of_bytes_gets_a_status(gateway: Any, method: str, data: list
 
 
 @pytest.mark.fuzz
+@pytest.mark.parametrize("method", METHODS)
 @settings(
-    max_examples=150,
+    max_examples=200,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(st.sampled_from(METHODS), st.binary(max_size=200))
+@given(data=st.binary(max_size=200))
 def test_any_bytes_get_a_status(gateway: Any, method: str, data: bytes) -> None:
     with grpc.insecure_channel(gateway.grpc) as channel:
         raw = channel.unary_unary(f"/{SERVICE}/{method}", bytes, bytes)
@@ -254,7 +257,7 @@ EVENT_MESSAGES = st.builds(
 
 @pytest.mark.fuzz
 @settings(
-    max_examples=150,
+    max_examples=200,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -46,7 +46,7 @@ def test_every_operation_keeps_its_word(page: Any, method: str, path: str) -> No
     checks = [CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in LEFT_OUT]
 
     @given(page[path][method].as_strategy())
-    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     def run(case: Any) -> None:
         case.call_and_validate(checks=checks, timeout=30)
 
