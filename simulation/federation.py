@@ -89,8 +89,12 @@ class Outcomes:
         self.measured.setdefault(name, []).append(measurement)
 
     def join(self, name: str, number: int, measurement: Measurement) -> None:
-        """Add another slice to the measurement of one seed."""
-        self.measured[name][number] = self.measured[name][number].joined(measurement)
+        """Add another slice to the measurement of one seed, which may be the model's first."""
+        seeds = self.measured.setdefault(name, [])
+        if number == len(seeds):
+            seeds.append(measurement)
+        else:
+            seeds[number] = seeds[number].joined(measurement)
 
 
 def load_dataset(loaded: LoadedConfig, quarantine: Path | None = None) -> Dataset:
@@ -182,10 +186,10 @@ def _one_seed(
     )
     found.add(models.CENTRAL, evaluate(model_scorer(workplace, state), setting.measured))
     if options.everything:
-        for variant in variants:
-            if variant.name in models.MEASURED_ON_UNSEEN:
-                progress.phase(f"training {variant.name} without forty labels", 0)
-                found.join(variant.name, number, measure_unseen(setting, variant, seed, name_run))
+        for variant in models.unseen_variants(setting.config) if options.private else ():
+            progress.phase(f"training {variant.name} without forty labels", 0)
+            measured = measure_unseen(setting, variant, seed, name_run)
+            found.join(variant.name, number, measured)
         progress.phase("training at each site alone", len(setting.sites.names))
         found.add(models.LOCAL_ONLY, setting.measure_local_only(plan, seed, progress.advanced))
 

@@ -15,17 +15,23 @@ BACKOFF = "backoff"
 NO_BERT = "federated_private_no_bert"
 NO_STATISTICS = "federated_private_no_statistics"
 NO_HABIT = "federated_private_no_habit"
-MEASURED_ON_UNSEEN = (PRIVATE, NO_BERT)
+NO_WORDS = "federated_private_no_words"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A federated model: which parts are on, and whether its sites add noise."""
+    """A federated model: which parts are on, and whether its sites add noise.
+
+    Attributes:
+        words: whether the catalogue's texts and groups are known; without, sizes alone tell labels
+            that nobody has touched yet from one another.
+    """
 
     name: str
     config: Config
     spec: ModelSpec
     noisy: bool = True
+    words: bool = True
 
 
 def federated_variants(config: Config, *, everything: bool, private: bool) -> list[Variant]:
@@ -48,3 +54,18 @@ def federated_variants(config: Config, *, everything: bool, private: bool) -> li
             Variant(FEDERATED, config, spec, noisy=False),
         ]
     return found
+
+
+def unseen_variants(config: Config) -> list[Variant]:
+    """The private models that rank labels held out of training, and what each knows of them.
+
+    ``NO_BERT`` still knows each label's group. A group is a word of the catalogue too, and stands in
+    the label's text; so ``NO_WORDS``, which knows neither, shows what words are worth in all.
+    """
+    spec = ModelSpec.of(config.model)
+    without = replace(spec, bert=False)
+    return [
+        Variant(PRIVATE, config, spec),
+        Variant(NO_BERT, config, without),
+        Variant(NO_WORDS, config, without, words=False),
+    ]

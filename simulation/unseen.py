@@ -40,8 +40,11 @@ def measure_unseen(
         setting: of the whole data; its evaluation rows are measured.
         name_run: the run's id for a name.
     """
+    catalogue = setting.dataset.catalogue
+    if not variant.words:
+        catalogue = replace(catalogue, groups=("",) * len(catalogue))
     known = Setting.build(
-        variant.config, without_labels(setting.dataset, setting.measured.held_out), seed
+        variant.config, without_labels(setting.dataset, catalogue, setting.measured.held_out), seed
     )
     plan = known.plan(variant.config, variant.spec, run=name_run(f"{variant.name}-unseen"))
     with (
@@ -51,13 +54,12 @@ def measure_unseen(
         if running.report.outcome is not Outcome.FINISHED:
             raise GroundswellError(f"{variant.name}: {running.report.reason}")
         state = running.model
-    scorer = extended_scorer(setting, known.dataset.catalogue, variant, plan, state)
+    scorer = extended_scorer(setting, catalogue, known.dataset.catalogue, variant, plan, state)
     return evaluate(scorer, setting.measured, (UNSEEN_LABELS,))
 
 
-def without_labels(dataset: Dataset, held_out: Int64) -> Dataset:
-    """The data set as if the labels at these places did not exist."""
-    catalogue = dataset.catalogue
+def without_labels(dataset: Dataset, catalogue: Catalogue, held_out: Int64) -> Dataset:
+    """The data set as if the labels at these places of ``catalogue`` did not exist."""
     kept = np.setdiff1d(np.arange(len(catalogue)), held_out)
     names = {catalogue.labels[i] for i in kept}
     items = {item: label for item, label in catalogue.item_to_label.items() if label in names}
@@ -78,10 +80,14 @@ def without_labels(dataset: Dataset, held_out: Int64) -> Dataset:
 
 
 def extended_scorer(
-    setting: Setting, known: Catalogue, variant: Variant, plan: Plan, state: ModelState
+    setting: Setting,
+    catalogue: Catalogue,
+    known: Catalogue,
+    variant: Variant,
+    plan: Plan,
+    state: ModelState,
 ) -> Scorer:
-    """A model trained on ``known`` labels as a scorer of all labels of the setting."""
-    catalogue = setting.dataset.catalogue
+    """A model trained on ``known`` labels as a scorer of all labels of ``catalogue``."""
     inputs = Inputs(
         variant.spec, setting.dataset.task, catalogue, setting.backbone, encoded=setting.encoded
     )

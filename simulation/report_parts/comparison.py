@@ -36,6 +36,7 @@ SLICE_WORDS = {
 MODEL_WORDS = {
     "federated_private": "the forecast of this product: trained across sites, under both epsilons",
     "federated_private_no_bert": "the same without the language model",
+    "federated_private_no_words": "the same without the catalogue's texts and groups",
     "federated_private_no_statistics": "the same without the released population statistics",
     "federated_private_no_habit": "the same without the user's own habit features",
     "federated": "the same model across sites, without noise",
