@@ -59,8 +59,8 @@ def federated_variants(config: Config, *, everything: bool, private: bool) -> li
 def unseen_variants(config: Config) -> list[Variant]:
     """The private models that rank labels held out of training, and what each knows of them.
 
-    ``NO_BERT`` still knows each label's group. A group is a word of the catalogue too, and stands in
-    the label's text; so ``NO_WORDS``, which knows neither, shows what words are worth in all.
+    ``NO_BERT`` still knows each label's group. A group is a word of the catalogue too, and the
+    label's text holds it; so ``NO_WORDS``, which knows neither, shows what words are worth in all.
     """
     spec = ModelSpec.of(config.model)
     without = replace(spec, bert=False)
