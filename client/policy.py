@@ -341,6 +341,23 @@ class SitePolicy(BaseModel):
         return price
 
 
+def check_delta(plan: Plan, declared: int) -> None:
+    """Refuse a delta of more than a tenth of one user: the site can't have it for its own users.
+
+    The coordinator keeps the same rule over all sites together, which a site can't check.
+
+    Args:
+        declared: N of the site's certificate.
+
+    Raises:
+        Refusal: ``delta-too-large``.
+    """
+    if plan.delta > 1 / (10 * declared):
+        raise Refusal(
+            "delta-too-large", f"delta {plan.delta:g} is above 1/(10 x {declared}) for this site"
+        )
+
+
 def menu_price(menu: tuple[MenuEntry, ...], delta: float, honest: int) -> Price:
     """Epsilon of both tiers if every entry is used up at its least noise and largest rate.
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from groundswell.client import enrolment
 from groundswell.client.ledger import verify
+from groundswell.client.policy import check_delta
 from groundswell.client.site import Site
 from groundswell.shared import armour
 from groundswell.shared.errors import GroundswellError, Refusal
-from groundswell.shared.identity import SigningKey
+from groundswell.shared.identity import SigningKey, declared_users
 from groundswell.shared.plan import Plan
 from groundswell.shared.supervision import read_state
 
@@ -120,6 +121,7 @@ def _ledger(site: Site) -> str:
 def _policy(site: Site) -> str:
     policy = site.policy()
     newest = (site.plans() or [site.proposal()])[-1]
+    check_delta(newest, declared_users(site.settings.users))
     price = policy.accept_plan(newest)
     menu = policy.price()
     return (

@@ -23,7 +23,7 @@ from groundswell.client.contributions import Job, SiteData, Workplace
 from groundswell.client.ledger import Ledger
 from groundswell.client.masking import SiteMasking
 from groundswell.client.mechanism import Randomness, SystemRandomness, gaussian_noise
-from groundswell.client.policy import SitePolicy
+from groundswell.client.policy import SitePolicy, check_delta
 from groundswell.client.sampling import poisson_sample, slots, within_slots
 from groundswell.shared.envelopes import parse, serialise
 from groundswell.shared.errors import LedgerError, Refusal
@@ -199,6 +199,7 @@ class Vault:
         plan = _read_plan(self._identity.trust.plan(request))
         if self._joined is None or self._joined.plan.hash() != plan.hash():
             # After a restart in mid-run, what the run has made already stands in its plan.
+            check_delta(plan, self._declared)
             self._policy.accept_plan(plan, self._ledger.used(apart_from=plan.run))
             workplace = self._data.workplace(plan)
             masking = SiteMasking(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from groundswell.client.policy import MenuEntry, SitePolicy
+from groundswell.client.policy import MenuEntry, SitePolicy, check_delta
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.plan import Plan, PlannedRelease
 from groundswell.shared.scaling import scale
@@ -107,6 +107,12 @@ def test_a_wider_event_is_refused_too(name: str, plan: Plan, policy: SitePolicy)
         if found != before
     ] or [wider.releases[1]]
     assert code_of(lambda: policy.authorise(release, wider)) == code
+
+
+def test_a_delta_above_a_tenth_of_one_of_the_sites_users_is_refused(plan: Plan) -> None:
+    most = int(1 / (10 * plan.delta))
+    check_delta(plan, most)
+    assert code_of(lambda: check_delta(plan, most + 1)) == "delta-too-large"
 
 
 def test_an_unknown_catalogue_is_refused(plan: Plan, policy: SitePolicy) -> None:
