@@ -15,6 +15,7 @@ BACKOFF = "backoff"
 NO_BERT = "federated_private_no_bert"
 NO_STATISTICS = "federated_private_no_statistics"
 NO_HABIT = "federated_private_no_habit"
+NO_GROUPS = "federated_private_no_groups"
 NO_WORDS = "federated_private_no_words"
 
 
@@ -23,15 +24,14 @@ class Variant:
     """A federated model: which parts are on, and whether its sites add noise.
 
     Attributes:
-        words: whether the catalogue's texts and groups are known; without, sizes alone tell labels
-            that nobody has touched yet from one another.
+        groups: whether the catalogue's groups are known.
     """
 
     name: str
     config: Config
     spec: ModelSpec
     noisy: bool = True
-    words: bool = True
+    groups: bool = True
 
 
 def federated_variants(config: Config, *, everything: bool, private: bool) -> list[Variant]:
@@ -57,15 +57,16 @@ def federated_variants(config: Config, *, everything: bool, private: bool) -> li
 
 
 def unseen_variants(config: Config) -> list[Variant]:
-    """The private models that rank labels held out of training, and what each knows of them.
+    """The private models that rank labels held out of training, by what they know of them.
 
-    ``NO_BERT`` still knows each label's group. A group is a word of the catalogue too, and the
-    label's text holds it; so ``NO_WORDS``, which knows neither, shows what words are worth in all.
+    Text (through BERT) and group are both words of the catalogue, and the text holds the group's
+    name. Either, both or neither is known, so that each one's worth can be told from the other's.
     """
     spec = ModelSpec.of(config.model)
     without = replace(spec, bert=False)
     return [
         Variant(PRIVATE, config, spec),
         Variant(NO_BERT, config, without),
-        Variant(NO_WORDS, config, without, words=False),
+        Variant(NO_GROUPS, config, spec, groups=False),
+        Variant(NO_WORDS, config, without, groups=False),
     ]

@@ -41,7 +41,7 @@ def measure_unseen(
         name_run: the run's id for a name.
     """
     catalogue = setting.dataset.catalogue
-    if not variant.words:
+    if not variant.groups:
         catalogue = replace(catalogue, groups=("",) * len(catalogue))
     known = Setting.build(
         variant.config, without_labels(setting.dataset, catalogue, setting.measured.held_out), seed

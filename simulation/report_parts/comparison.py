@@ -36,7 +36,8 @@ SLICE_WORDS = {
 MODEL_WORDS = {
     "federated_private": "the forecast of this product: trained across sites, under both epsilons",
     "federated_private_no_bert": "the same without the language model",
-    "federated_private_no_words": "the same without the catalogue's texts and groups",
+    "federated_private_no_groups": "the same without the catalogue's groups",
+    "federated_private_no_words": "the same with neither language model nor groups",
     "federated_private_no_statistics": "the same without the released population statistics",
     "federated_private_no_habit": "the same without the user's own habit features",
     "federated": "the same model across sites, without noise",

@@ -10,7 +10,13 @@ import pytest
 from groundswell.shared.config_file import load_config
 from groundswell.simulation import audit_data
 from groundswell.simulation.evaluate import UNSEEN_LABELS
-from groundswell.simulation.models import NO_BERT, NO_WORDS, PRIVATE, unseen_variants
+from groundswell.simulation.models import (
+    NO_BERT,
+    NO_GROUPS,
+    NO_WORDS,
+    PRIVATE,
+    unseen_variants,
+)
 from groundswell.simulation.setting import Setting
 from groundswell.simulation.unseen import measure_unseen, without_labels
 
@@ -48,8 +54,9 @@ def test_held_out_labels_are_gone_from_catalogue_and_events(setting: Setting) ->
         assert gone.isdisjoint(events["label"].to_list())
 
 
-def test_without_words_a_label_is_ranked_by_no_group(setting: Setting) -> None:
-    assert figures(setting, NO_WORDS) == figures(regrouped(setting), NO_WORDS)
+@pytest.mark.parametrize("name", [NO_GROUPS, NO_WORDS])
+def test_without_groups_no_label_is_ranked_by_one(setting: Setting, name: str) -> None:
+    assert figures(setting, name) == figures(regrouped(setting), name)
 
 
 def test_without_bert_a_group_still_ranks(setting: Setting) -> None:
@@ -57,4 +64,9 @@ def test_without_bert_a_group_still_ranks(setting: Setting) -> None:
 
 
 def test_the_saved_model_is_the_first_of_those_measured(setting: Setting) -> None:
-    assert [v.name for v in unseen_variants(setting.config)] == [PRIVATE, NO_BERT, NO_WORDS]
+    assert [v.name for v in unseen_variants(setting.config)] == [
+        PRIVATE,
+        NO_BERT,
+        NO_GROUPS,
+        NO_WORDS,
+    ]
