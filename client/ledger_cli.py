@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -30,6 +30,13 @@ app = typer.Typer(
 DEMO = Path("runs/demo")
 # More findings than this say nothing new about one file.
 MOST_PROBLEMS = 20
+
+_COLUMNS = (
+    "row", "time", "kind", "round", "attempt", "q", "C", "sigma_L", "sigma_C", "survivors",
+    "eps_C", "eps_L",
+)  # fmt: skip
+_WIDE = 100  # characters from which every column has room
+_WIDE_ALONE = ("attempt", "q", "C")
 
 PathArgument = Annotated[
     Path, typer.Argument(metavar="PATH", help="A ledger.sqlite, or a run with ledgers below it.")
@@ -162,17 +169,22 @@ def restore(
 
 
 def _print_report(found: Report) -> None:
+    """All columns where there is room; a narrow terminal goes without what ``--json`` has too."""
     console = Console()
-    table = Table(title=f"{found.site}: {len(found.events)} releases")
-    for column in (
-        "row", "time", "kind", "round", "attempt", "q", "C", "sigma_L", "sigma_C",
-        "survivors", "alone: eps_C", "eps_L",
-    ):  # fmt: skip
-        table.add_column(column, justify="left" if column in ("time", "kind") else "right")
+    title = f"{found.site}: {len(found.events)} releases, each by itself"
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
+    narrow = console.width < _WIDE
+    shown = [
+        number for number, column in enumerate(_COLUMNS) if not (narrow and column in _WIDE_ALONE)
+    ]
+    for number in shown:
+        name = _COLUMNS[number]
+        justify: Literal["left", "right"] = "left" if name in ("time", "kind") else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
     for event in found.events:
-        table.add_row(
+        cells = (
             str(event.row),
-            datetime.fromtimestamp(event.time, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            datetime.fromtimestamp(event.time, UTC).strftime("%Y-%m-%d %H:%M"),
             event.kind,
             str(event.round),
             str(event.seq),
@@ -184,6 +196,7 @@ def _print_report(found: Report) -> None:
             f"{event.alone.central:.4f}",
             f"{event.alone.local:.4f}",
         )
+        table.add_row(*(cells[number] for number in shown))
     console.print(table)
     for line in found.lines():
         console.print(line, highlight=False, markup=False, soft_wrap=True)

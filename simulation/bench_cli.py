@@ -15,6 +15,7 @@ from groundswell.shared.errors import InputError
 from groundswell.shared.results import write_whole
 
 MOST_COLUMNS = 6
+CASES_ABREAST = 4  # columns of a table whose rows are the columns of the others
 
 app = typer.Typer(no_args_is_help=True, help="Measure us and a peer in one run.")
 
@@ -219,14 +220,17 @@ def print_report(found: dict[str, Any]) -> None:
     for columns, group in groupby(map(_flat, found["cases"]), key=tuple):
         cases = list(group)
         if len(columns) > MOST_COLUMNS:
-            table = Table("", *(str(number) for number in range(1, len(cases) + 1)))
-            for column in columns:
-                table.add_row(column, *(_cell(case[column]) for case in cases))
+            for first in range(0, len(cases), CASES_ABREAST):
+                abreast = cases[first : first + CASES_ABREAST]
+                table = Table("", *(str(first + number + 1) for number in range(len(abreast))))
+                for column in columns:
+                    table.add_row(column, *(_cell(case[column]) for case in abreast))
+                console.print(table)
         else:
             table = Table(*columns)
             for case in cases:
                 table.add_row(*(_cell(case[column]) for column in columns))
-        console.print(table)
+            console.print(table)
 
 
 def _flat(case: dict[str, Any]) -> dict[str, Any]:

@@ -182,6 +182,19 @@ def test_show_prints_each_release_and_both_epsilons(run: Path, call: Call) -> No
     assert "at 1 % false positives" in out
 
 
+@pytest.mark.parametrize(("columns", "attempts"), [("80", False), ("120", True)])
+def test_show_cuts_no_figure_on_a_narrow_terminal(
+    run: Path, call: Call, monkeypatch: pytest.MonkeyPatch, columns: str, attempts: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, _ = call("ledger", "show", run / "sites" / "site-1" / "ledger.sqlite")
+    assert code == 0
+    table = out[: out.index("central: epsilon")]
+    assert "…" not in table
+    assert "popularity" in table
+    assert ("attempt" in table) is attempts
+
+
 def test_show_refuses_a_damaged_ledger(run: Path, call: Call) -> None:
     edit(run, "site-1", "DELETE FROM events WHERE rowid = 7")
     code, _, err = call("ledger", "show", run)
