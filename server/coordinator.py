@@ -8,7 +8,7 @@ trust/ca.public      the consortium's CA
 catalogues/          NAME.catalogue, canonical bytes
 members/NAME/        certificate and node key of each admitted site
 runs/RUN/            plan, state, status and model of each run
-flower/ logs/ state.json audit.jsonl
+flower/ logs/ state.json audit.jsonl mlflow.json
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ superlink_port = {superlink_port}           # Flower's SuperLink, on loopback al
 metrics_port = {metrics_port}             # Prometheus, on loopback alone
 gateway = "{gateway}"            # query gateway, HOST:PORT; empty: none
 revocations = "{revocations}"    # the CA's current list; read anew in every round
+mlflow = "{mlflow}"              # MLflow tracking URI for what runs release; empty: none
 
 expected_sites = {sites}             # until sites are admitted
 expected_users = {users}             # of all sites together, until then
@@ -69,6 +70,7 @@ class Settings(BaseModel):
     metrics_port: int = Field(gt=0, lt=65536)
     gateway: str = ""
     revocations: Path
+    mlflow: str = ""
     expected_sites: int = Field(ge=2, le=128)
     expected_users: int = Field(ge=1)
     data_from: str
@@ -81,6 +83,13 @@ class Settings(BaseModel):
     @classmethod
     def _is_address(cls, value: str) -> str:
         split_address(value)
+        return value
+
+    @field_validator("mlflow")
+    @classmethod
+    def _holds_no_secret(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("a tracking URI here may hold no password; see docs/operations.md")
         return value
 
 
@@ -263,6 +272,7 @@ def settings_text(
     superlink_port: int = 9091,
     metrics_port: int = 9464,
     gateway: str = "",
+    mlflow: str = "",
     sites: int = 4,
     users: int = 1000,
     data_from: str = "2020-01-01",
@@ -278,6 +288,7 @@ def settings_text(
         superlink_port=superlink_port,
         metrics_port=metrics_port,
         gateway=gateway,
+        mlflow=mlflow,
         revocations=revocations.absolute(),
         sites=sites,
         users=users,

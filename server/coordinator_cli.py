@@ -195,6 +195,10 @@ def up(
     Example: groundswell coordinator up fleet --detach
     """
     coordinator = _open(folder)
+    if coordinator.settings.mlflow:
+        from groundswell.server.mlflow_tracking import connect
+
+        connect(coordinator.settings.mlflow)
     if detach:
         running.detach(coordinator)
         typer.echo(f"up at {coordinator.settings.address}")

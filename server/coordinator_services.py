@@ -21,6 +21,7 @@ SUPEREXEC = "superexec"
 PROXY = "proxy"
 GATEWAY = "gateway"
 METRICS = "metrics"
+MLFLOW = "mlflow"
 
 # How often SuperExec asks for a ServerApp to start; .01 to 60 s.
 _TASK_POLL_SECONDS = "0.5"
@@ -33,7 +34,7 @@ def flower_of(coordinator: Coordinator) -> FlowerCommands:
 
 
 def services(coordinator: Coordinator) -> list[Service]:
-    """SuperLink, SuperExec, proxy, metrics, and the gateway where one is configured."""
+    """SuperLink, SuperExec, proxy, metrics; MLflow and the gateway where they are configured."""
     settings, tls = coordinator.settings, coordinator.tls
     surroundings = environment(coordinator.flower_home)
     port = str(settings.superlink_port)
@@ -85,6 +86,9 @@ def services(coordinator: Coordinator) -> list[Service]:
             lambda: listens(settings.metrics_port),
         ),
     ]
+    if settings.mlflow:
+        command = (*python, "groundswell.server.mlflow_tracking", str(coordinator.folder))
+        found.append(Service(MLFLOW, command, coordinator.logs / f"{MLFLOW}.log"))
     if settings.gateway:
         found.append(_gateway(coordinator))
     return found

@@ -84,6 +84,7 @@ class DeployedRun:
             report = self._go()
         except GroundswellError as error:
             self._say(run_folder.FAILED, str(error))
+            self._audit.write("run-ended", run=self._plan.run, state=run_folder.FAILED)
             raise
         self._keep_last_heads()
         self._say(str(report.outcome), report.reason)
@@ -210,6 +211,8 @@ class DeployedRun:
             local_epsilon=record.local_epsilon,
             bytes=record.bytes,
             seconds=round(record.seconds, 3),
+            ndcg=record.ndcg,
+            ndcg_se=record.ndcg_se,
         )
         self._say(run_folder.RUNNING)
 

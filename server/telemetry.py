@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from groundswell.server.coordinator import Coordinator
+from groundswell.server.mlflow_tracking import read_progress
 from groundswell.server.run_folder import ENDED, RunFolder, RunStatus
 from groundswell.shared.errors import ModelError
 
@@ -74,6 +75,11 @@ class CoordinatorCollector(Collector):
         )
         yield CounterMetricFamily(
             "groundswell_attempt_seconds", "Wall time of closed attempts.", value=seconds
+        )
+        yield CounterMetricFamily(
+            "groundswell_mlflow_failures",
+            "Times that the MLflow server did not take what was released.",
+            value=read_progress(self._coordinator.folder).failures,
         )
 
 
