@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,8 +39,9 @@ from groundswell.shared.plan import (
     PlannedRelease,
     evaluation_rounds,
 )
+from groundswell.shared.searched import nearest_labels, with_labels_of_texts
 from groundswell.shared.spec import ModelSpec
-from groundswell.shared.statistics import STATISTICS, StatisticKind
+from groundswell.shared.statistics import STATISTICS, StatisticKind, statistic_of
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
@@ -159,7 +161,18 @@ class Workplace:
         until = self.plan.schedule.stats_until
         if phase is Phase.REFRESH:
             until = self.plan.schedule.train_until
-        return StatisticJob(self, release, model, STATISTICS[release.kind], until)
+        kind = statistic_of(release.kind, release.actions)
+        return StatisticJob(self, release, model, kind, until)
+
+    def searched(self, h: Histories) -> Histories:
+        """The same events, searches under the labels that their words are about."""
+        return with_labels_of_texts(h, self._nearest, len(self.catalogue))
+
+    @cached_property
+    def _nearest(self) -> NDArray[np.int32]:
+        """The label of each of the site's further texts; -1 where none is near."""
+        further = self.inputs.tables.events.unit[len(self.catalogue) :]
+        return nearest_labels(further, self.inputs.space.embeddings)
 
     def _phase(self, release: PlannedRelease, round_number: int) -> Phase:
         after = self.plan.rounds + 1
@@ -182,10 +195,15 @@ class Workplace:
             elif release.kind == EVALUATION:
                 expected = (2, 2)
             elif release.kind in STATISTICS:
-                kind = STATISTICS[release.kind]
+                kind = statistic_of(release.kind, release.actions)
                 expected = (kind.dimension(labels), kind.max_nonzero(labels))
             else:
                 raise Refusal("unknown-kind", f"this site computes no {release.kind!r}")
+            unknown = set(release.actions) - set(self.task.action_names)
+            if unknown:
+                raise Refusal(
+                    "plan-mismatch", f"the task knows no action {', '.join(sorted(unknown))}"
+                )
             if (release.dimension, release.max_nonzero) != expected:
                 raise Refusal("plan-mismatch", f"{release.kind} has not the size that it needs")
 
@@ -264,6 +282,8 @@ class StatisticJob(Job):
         times = place.task.prediction_times(first, until - place.task.window_us)
         for block in self.blocks(rows):
             histories = place.histories.take(block).before(np.full(len(block), until))
+            if self.release.actions:
+                histories = place.searched(histories)
             yield (
                 block,
                 self._kind.user_vectors(

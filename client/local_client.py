@@ -63,10 +63,15 @@ class LocalClient:
         windows: int | None = None,
         lead: int | None = None,
         at: int | None = None,
+        action: str | None = None,
     ) -> list[LabelTrend]:
-        """What rises, what to restock, what fades at this site, from its exact counts."""
+        """What rises, what to restock, what fades at this site, from its exact counts.
+
+        Args:
+            action: by this one alone; None: by all that the task weighs.
+        """
         request = wire.SiteTrendsRequest(
-            labels=labels, windows=windows or 0, lead=lead or 0, at=at or 0
+            labels=labels, windows=windows or 0, lead=lead or 0, at=at or 0, action=action or ""
         )
         answer = self._ask("Trends", request, wire.SiteTrendsAnswer)
         return [from_message(each, LabelTrend) for each in answer.trends]

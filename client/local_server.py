@@ -74,7 +74,9 @@ class LocalCalls:
                     "ask for less",
                 )
             at = request.at or self._scorer.now
-            found = self._scorer.trends(tuple(request.labels), windows, lead, at)
+            found = self._scorer.trends(
+                tuple(request.labels), windows, lead, at, request.action or None
+            )
             task = self._scorer.model.forecaster.task
             return wire.SiteTrendsAnswer(
                 as_of=at,

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.client.prepared import PreparedSite
 from groundswell.shared.answering import Asked, Forecast, ServedModel, forecast, interests
-from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_release import DemandRelease, acted_on
 from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.explain import explain
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.questions import Basis, ExplainAnswer, Interest, LabelTrend
-from groundswell.shared.targets import label_weights
+from groundswell.shared.searched import NEAR, with_labels_of_texts
 
 ROWS_AT_ONCE = 256
 
@@ -152,18 +153,25 @@ class Scorer:
         )
 
     def trends(
-        self, labels: Sequence[str] = (), windows: int = 26, lead: int = 2, at: int | None = None
+        self,
+        labels: Sequence[str] = (),
+        windows: int = 26,
+        lead: int = 2,
+        at: int | None = None,
+        action: str | None = None,
     ) -> list[LabelTrend]:
         """What rises, what to restock, what fades at this site, from its exact counts.
 
         Args:
             windows: past windows that are learned from.
             lead: windows until a restock arrives.
+            action: see ``counts``.
 
         Raises:
-            InputError: the catalogue does not hold a label, or there are too few windows.
+            InputError: the catalogue does not hold a label, the task does not know the action, or
+                there are too few windows.
         """
-        found = self.counts((), windows, at)
+        found = self.counts((), windows, at, action)
         release = DemandRelease.trimmed(found.users.astype(np.float64), 0.0, int(found.ends[-1]))
         trends = demand_trends(release, found.labels, self._model.forecaster.task, lead)
         if trends is None:
@@ -177,28 +185,52 @@ class Scorer:
         return [each for each in trends if not wanted or each.label in wanted]
 
     def counts(
-        self, labels: Sequence[str] = (), windows: int = 26, at: int | None = None
+        self,
+        labels: Sequence[str] = (),
+        windows: int = 26,
+        at: int | None = None,
+        action: str | None = None,
     ) -> WeeklyCounts:
         """Distinct users that acted on each label in the last ``windows`` windows before ``at``.
 
+        Args:
+            action: by this one alone, a search without a label counting for the label that its
+                words are about; None: by all that the task weighs.
+
         Raises:
-            InputError: the catalogue does not hold a label, or ``windows`` is below 1.
+            InputError: the catalogue does not hold a label, the task does not know the action, or
+                ``windows`` is below 1.
         """
         if windows < 1:
             raise InputError("windows", windows, "must be at least 1", "ask for more")
         places = [self._place(label) for label in labels] or list(range(len(self._model.labels)))
         task = self._model.forecaster.task
+        if action is not None and action not in task.actions:
+            raise InputError(
+                "action",
+                action,
+                "the model's task does not know it",
+                f"one of: {', '.join(task.action_names)}",
+            )
         end = self.now if at is None else at
         ends = end - task.window_us * np.arange(windows - 1, -1, -1, dtype=np.int64)
         counts = np.zeros((len(places), windows), dtype=np.int64)
-        h = self._site.histories
+        h = self._site.histories if action is None else self._searched
         for start in range(0, len(h), ROWS_AT_ONCE):
             block = h.take(np.arange(start, min(start + ROWS_AT_ONCE, len(h))))
             for column, window_end in enumerate(ends):
                 begin = np.full(len(block), window_end - task.window_us, dtype=np.int64)
-                weights = label_weights(block, begin, task.window_us, len(self._model.labels))
-                counts[:, column] += (weights[:, places] > 0).sum(axis=0)
+                acted = acted_on(block, begin, task, len(self._model.labels), action)
+                counts[:, column] += acted[:, places].sum(axis=0)
         return WeeklyCounts(tuple(self._model.labels[i] for i in places), ends, counts)
+
+    @cached_property
+    def _searched(self) -> Histories:
+        """The events, searches under the labels that their words are about."""
+        texts = self._site.texts
+        found = self._model.forecaster.nearest(texts) if texts else []
+        nearest = np.array([place if near >= NEAR else -1 for place, near in found], dtype=np.int32)
+        return with_labels_of_texts(self._site.histories, nearest, len(self._model.labels))
 
     def _forecasts(self, at: int | None) -> Iterator[tuple[tuple[str, ...], Forecast]]:
         time = self.now if at is None else at

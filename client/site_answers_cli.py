@@ -104,6 +104,7 @@ def trends(
     label: Annotated[list[str] | None, typer.Option(help="Default: all labels.")] = None,
     windows: Annotated[int, typer.Option(min=1, help="Past windows.")] = 26,
     lead: Annotated[int, typer.Option(min=1, max=4, help="Windows until a restock arrives.")] = 2,
+    action: Annotated[str | None, typer.Option(help="As search; default: all weighed.")] = None,
     at: At = None,
 ) -> None:
     """What rises, what to restock and what fades, from the site's own exact counts.
@@ -111,7 +112,7 @@ def trends(
     Example: groundswell site trends north --label "COFFEE"
     """
     with _client(folder) as client:
-        found = client.trends(tuple(label or ()), windows, lead, _microseconds(at))
+        found = client.trends(tuple(label or ()), windows, lead, _microseconds(at), action)
     for each in found:
         typer.echo(json.dumps(each.model_dump(mode="json")))
 

@@ -138,6 +138,7 @@ def trends(
     token_file: TokenFile = None,
     label: Annotated[list[str] | None, typer.Option(help="Only these labels.")] = None,
     region: Annotated[str | None, typer.Option(help="A region of its own.")] = None,
+    action: Annotated[str | None, typer.Option(help="As search; default: all actions.")] = None,
     lead: Annotated[int, typer.Option(min=1, max=4, help="Windows until a restock arrives.")] = 2,
     top: Top = 20,
     json_file: Json = None,
@@ -147,10 +148,11 @@ def trends(
     Example: groundswell query trends --label COFFEE
     """
     with _client(url, token_file) as client:
-        answer = client.trends(label or (), region=region, top=top, lead=lead)
+        answer = client.trends(label or (), region=region, action=action, top=top, lead=lead)
     if _written(answer, json_file):
         return
-    title = f"as of {answer.as_of:%Y-%m-%d}, {answer.unit}"
+    by = f", {answer.action} alone" if answer.action else ""
+    title = f"as of {answer.as_of:%Y-%m-%d}{by}, {answer.unit}"
     table = Table("label", "trend", "P50", "P90", "surge", "restock", title=title)
     for each in answer.trends:
         if not each.resolvable:

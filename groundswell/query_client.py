@@ -151,11 +151,14 @@ class Client:
         labels: Iterable[str] = (),
         *,
         region: str | None = None,
+        action: str | None = None,
         top: int = 20,
         lead: int = 2,
     ) -> TrendsAnswer:
-        """Demand over the sites; ``lead``: windows until a restock arrives."""
-        question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top, lead=lead)
+        """Demand over the sites, by all actions or one; ``lead``: windows until a restock comes."""
+        question = _checked(
+            TrendsRequest, labels=tuple(labels), region=region, action=action, top=top, lead=lead
+        )
         return self._transport.ask(question, TrendsAnswer)
 
     def understand(self, text: str) -> TypedAnswer:
@@ -251,11 +254,14 @@ class AsyncClient:
         labels: Iterable[str] = (),
         *,
         region: str | None = None,
+        action: str | None = None,
         top: int = 20,
         lead: int = 2,
     ) -> TrendsAnswer:
         """See ``Client.trends``."""
-        question = _checked(TrendsRequest, labels=tuple(labels), region=region, top=top, lead=lead)
+        question = _checked(
+            TrendsRequest, labels=tuple(labels), region=region, action=action, top=top, lead=lead
+        )
         return await self._ask(question, TrendsAnswer)
 
     async def understand(self, text: str) -> TypedAnswer:

@@ -15,7 +15,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.histories import Float32
 from groundswell.shared.plan import Plan, PlannedRelease
 from groundswell.shared.scaling import FILL, decode
-from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.statistics import statistic_of
 
 ADAPTER_MARK = "lora_"
 
@@ -50,7 +50,7 @@ def apply_statistic(
     state: RunState, release: PlannedRelease, total: SecureTotal, around: Surroundings
 ) -> RunState:
     """Replace the statistics of this kind by what the sum says."""
-    released = STATISTICS[release.kind].estimate(
+    released = statistic_of(release.kind, release.actions).estimate(
         decode(total.total, release.clip_norm, release.scale),
         float(sum(total.declared.values())),
         noise_deviation(release, len(total.survivors)),

@@ -12,6 +12,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import ROUNDS, Config
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import (
+    DEMAND,
     EVALUATION,
     GRADIENT,
     CatalogueReference,
@@ -24,7 +25,7 @@ from groundswell.shared.plan import (
 from groundswell.shared.roster import least_threshold
 from groundswell.shared.scaling import scale
 from groundswell.shared.sizing import KindBudget, SizedPlan, default_budgets, size_plan
-from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.statistics import statistic_of
 from groundswell.shared.task import EvaluationTimes, Task
 from groundswell.shared.transfer import ModelState
 
@@ -159,6 +160,7 @@ def _release(
     config: Config, kind: str, sized: SizedPlan, dimension: int, labels: int
 ) -> PlannedRelease:
     entry = sized.kind(kind)
+    actions = config.model.demand_actions if kind == DEMAND else ()
     phases: tuple[Phase, ...]
     if kind == GRADIENT:
         clip, size, nonzero = config.privacy.clip_norm, dimension, dimension
@@ -167,7 +169,7 @@ def _release(
         clip, size, nonzero = EVALUATION_CLIP, EVALUATION_DIMENSION, EVALUATION_DIMENSION
         phases = (Phase.EVALUATION,)
     else:
-        statistic = STATISTICS[kind]
+        statistic = statistic_of(kind, actions)
         clip, size = statistic.clip_norm, statistic.dimension(labels)
         nonzero = statistic.max_nonzero(labels)
         first = config.train.rounds > 0 and statistic.before_rounds
@@ -183,6 +185,7 @@ def _release(
         max_nonzero=nonzero,
         count=entry.count,
         retries=entry.retries,
+        actions=actions,
     )
 
 

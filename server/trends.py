@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from groundswell.shared.answering import ServedModel
+from groundswell.shared.demand_release import DemandBlock
 from groundswell.shared.demand_trends import demand_trends
 from groundswell.shared.durations import format_duration
 from groundswell.shared.errors import InputError, Refusal
@@ -32,38 +33,51 @@ class ModelTrends:
 
         Raises:
             Refusal: ``no-trends``: the run released no demand, or too few windows of it;
-                ``unknown-region``.
+                ``unknown-region``; ``unknown-action``: it released none of this action alone.
             InputError: the catalogue does not hold a label.
         """
         model = self._model()
-        if model.demand is None:
+        if not model.demand:
             raise Refusal("no-trends", "no federated demand was released for this model")
         if request.region is not None:
             raise Refusal("unknown-region", f"no region {request.region} has a roster of its own")
+        block = _block(model, request)
         for label in request.labels:
             if label not in model.forecaster.catalogue.index:
                 raise InputError(
                     "labels", label, "the model's catalogue holds no such label", "see its labels"
                 )
-        found = _all_trends(model, request.lead)
+        found = _all_trends(model, block, request.lead)
         if found is None:
             raise Refusal("no-trends", "too few windows were released to learn trends from")
         wanted = set(request.labels)
         chosen = [each for each in found if not wanted or each.label in wanted]
         return TrendsAnswer(
-            as_of=moment(model.demand.as_of),
+            as_of=moment(model.demand[block].as_of),
             window=format_duration(model.forecaster.task.window),
             unit=UNIT,
             region=None,
+            action=request.action,
             sites=None,
             privacy=model.privacy,
             trends=tuple(chosen[: request.top]),
         )
 
 
-@lru_cache(maxsize=8)
-def _all_trends(model: ServedModel, lead: int) -> tuple[LabelTrend, ...] | None:
-    if model.demand is None:
-        return None
-    found = demand_trends(model.demand, model.labels, model.forecaster.task, lead)
+def _block(model: ServedModel, request: TrendsRequest) -> DemandBlock:
+    """The released block that a question is about."""
+    block = DemandBlock(request.action)
+    if block not in model.demand:
+        known = sorted(each.action for each in model.demand if each.action is not None)
+        raise Refusal(
+            "unknown-action",
+            f"the run released no demand of {request.action!r} alone; it has: "
+            f"{', '.join(['all actions together', *known])}",
+        )
+    return block
+
+
+@lru_cache(maxsize=16)
+def _all_trends(model: ServedModel, block: DemandBlock, lead: int) -> tuple[LabelTrend, ...] | None:
+    found = demand_trends(model.demand[block], model.labels, model.forecaster.task, lead)
     return None if found is None else tuple(found)

@@ -6,15 +6,15 @@ Nothing here keeps what it was asked. A *forecaster* is whatever turns histories
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import numpy as np
 
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_release import DemandBlock, DemandRelease
 from groundswell.shared.durations import format_duration
 from groundswell.shared.errors import InputError
 from groundswell.shared.event_input import forecast_time, histories_of
@@ -33,10 +33,9 @@ from groundswell.shared.questions import (
     microseconds,
 )
 from groundswell.shared.recommend import ItemIndex, recommend_items
+from groundswell.shared.searched import NEAR
 from groundswell.shared.task import Task
 from groundswell.shared.typed import TypedAnswer, TypedEvent
-
-NEAR = 0.4  # cosine from which typed words are taken for a label
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class ServedModel:
 
     Attributes:
         hash: SHA-256 (hex) over its tensors.
-        demand: weekly demand over all sites, where the run released it.
+        demand: weekly demand over all sites, the blocks that a run released.
         statistics_as_of: the model's population statistics cover events before it (microseconds).
     """
 
@@ -89,7 +88,7 @@ class ServedModel:
     privacy: Privacy
     items: ItemIndex
     hash: str
-    demand: DemandRelease | None = None
+    demand: Mapping[DemandBlock, DemandRelease] = field(default_factory=dict)
     statistics_as_of: int | None = None
 
     @property

@@ -249,6 +249,11 @@ class Model(Section):
         description="statistics over users: popularity, h5, pairs, demand (weekly counts for "
         "trends); empty: none",
     )
+    demand_actions: Names = Field(
+        default=(),
+        description='actions of [task].actions whose demand is also released alone, as `["search"]`'
+        " for search surges; more blocks of the one vector, at the same price and noise",
+    )
 
     @field_validator("prompts")
     @classmethod
@@ -351,6 +356,24 @@ class Config(Section):
     model: Model = Field(default_factory=Model)
     privacy: Privacy = Field(default_factory=Privacy)
     train: Train = Field(default_factory=Train)
+
+    @field_validator("model")
+    @classmethod
+    def _demand_of_known_actions(cls, value: Model, info: ValidationInfo) -> Model:
+        task: TaskSection = info.data.get("task", TaskSection())
+        key, chosen = "[model].demand_actions", value.demand_actions
+        unknown = [action for action in chosen if action not in task.actions]
+        if unknown:
+            raise InputError(
+                key, unknown[0], "is none of [task].actions", "name it there, if with the weight 0"
+            )
+        if len(set(chosen)) < len(chosen):
+            raise InputError(key, list(chosen), "names an action twice", "name each once")
+        if chosen and "demand" not in value.statistics:
+            raise InputError(
+                key, list(chosen), "no demand is released", 'put "demand" into [model].statistics'
+            )
+        return value
 
     @property
     def is_demo(self) -> bool:

@@ -1,15 +1,50 @@
-"""Demand of past windows by label: what the federation released, or a site's own exact counts."""
+"""Demand of past windows by label: what the federation released, or a site's own exact counts.
+
+A release is one vector in blocks: demand by all actions that the task weighs, and one block more
+for each action that the plan names, such as searches. Among a model's statistics each block is a
+tensor of its own, called by ``DemandBlock.tensor``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groundswell.shared.histories import Float32, Histories, Int64
+from groundswell.shared.plan import DEMAND
+from groundswell.shared.targets import label_weights
+from groundswell.shared.task import Task
+
 Float64 = NDArray[np.float64]
 
+NOISE_TENSOR = "demand_noise"
 _EMPTY_DEVIATIONS = 4.0  # a window this close to nothing holds noise alone
+_TENSOR = re.compile(r"demand(?::(?P<action>.+))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class DemandBlock:
+    """Whose demand is counted: by one action, or (None) by all that the task weighs."""
+
+    action: str | None = None
+
+    @property
+    def tensor(self) -> str:
+        """Name of the block's tensor among a model's statistics."""
+        return DEMAND if self.action is None else f"{DEMAND}:{self.action}"
+
+    @classmethod
+    def of_tensor(cls, name: str) -> DemandBlock | None:
+        """The block that a tensor of a model's statistics holds; None: another statistic."""
+        found = _TENSOR.fullmatch(name)
+        return cls(found["action"]) if found else None
+
+
+ALL_ACTIONS = DemandBlock()
 
 
 @dataclass(frozen=True)
@@ -29,7 +64,52 @@ class DemandRelease:
     @classmethod
     def trimmed(cls, values: Float64, noise: float, as_of: int) -> DemandRelease:
         """Without leading windows whose total can't be told from nothing."""
-        total = values.sum(axis=0)
-        heard = np.flatnonzero(np.abs(total) > _EMPTY_DEVIATIONS * noise * len(values) ** 0.5)
-        first = int(heard[0]) if len(heard) else values.shape[1]
-        return cls(values[:, first:], noise, as_of)
+        return cls(values[:, _first_heard(values, noise) :], noise, as_of)
+
+
+def released_demand(
+    statistics: Mapping[str, Float32], as_of: int | None
+) -> dict[DemandBlock, DemandRelease]:
+    """The blocks of a release, all without the windows before the federation's data began."""
+    if as_of is None or ALL_ACTIONS.tensor not in statistics:
+        return {}
+    noise = float(statistics[NOISE_TENSOR][0])
+    blocks = {
+        block: tensor.astype(np.float64).T
+        for name, tensor in statistics.items()
+        if (block := DemandBlock.of_tensor(name)) is not None
+    }
+    first = min(_first_heard(values, noise) for values in blocks.values())
+    return {
+        block: DemandRelease(values[:, first:], noise, as_of) for block, values in blocks.items()
+    }
+
+
+def acted_on(
+    h: Histories, at: Int64, task: Task, labels: int, action: str | None
+) -> NDArray[np.bool_]:
+    """bool ``[B, L]``: which labels each row acted on in its window.
+
+    Args:
+        at: int64 ``[B]``, where each row's window begins (microseconds).
+        action: of the task's, whatever it weighs in the target; None: all that weigh something.
+    """
+    if action is None:
+        weighed: NDArray[np.bool_] = label_weights(h, at, task.window_us, labels) > 0
+        return weighed
+    coming = h.between(at, np.asarray(at, dtype=np.int64) + task.window_us)
+    counted = (
+        (coming.label >= 0)
+        & (coming.weight >= 0)
+        & (coming.action == task.action_names.index(action))
+    )
+    found = np.zeros((len(h), labels), dtype=np.bool_)
+    found[coming.row()[counted], coming.label[counted]] = True
+    return found
+
+
+def _first_heard(values: Float64, noise: float) -> int:
+    """Number of leading windows of ``[L, W]`` whose total can't be told from nothing."""
+    total = values.sum(axis=0)
+    heard = np.flatnonzero(np.abs(total) > _EMPTY_DEVIATIONS * noise * len(values) ** 0.5)
+    return int(heard[0]) if len(heard) else values.shape[1]

@@ -71,7 +71,11 @@ def explain_request(message: wire.ExplainRequest) -> ExplainRequest:
 def trends_request(message: wire.TrendsRequest) -> TrendsRequest:
     """A question for demand."""
     values = _set(
-        labels=tuple(message.labels), region=message.region, top=message.top, lead=message.lead
+        labels=tuple(message.labels),
+        region=message.region,
+        action=message.action,
+        top=message.top,
+        lead=message.lead,
     )
     return _parsed(TrendsRequest, values)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 GRADIENT = "gradient"
 EVALUATION = "evaluation"
+DEMAND = "demand"
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -43,6 +44,8 @@ class PlannedRelease(BaseModel):
         max_nonzero: m, most non-zero coordinates of one user's vector.
         count: attempts that are due.
         retries: further attempts that the reserve pays for.
+        actions: of demand: those with a block of their own, after that of all actions together; all
+            blocks are one vector under one clip.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +60,16 @@ class PlannedRelease(BaseModel):
     max_nonzero: int = Field(gt=0)
     count: int = Field(ge=0)
     retries: int = Field(ge=0)
+    # Left out where it is empty: plans without it keep their hash, and seeded runs their figures.
+    actions: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+
+    @model_validator(mode="after")
+    def _blocks_are_of_demand(self) -> PlannedRelease:
+        if self.actions and self.kind != DEMAND:
+            raise ValueError(f"{self.kind} has no blocks of actions")
+        if len(set(self.actions)) < len(self.actions) or "" in self.actions:
+            raise ValueError("each action has a name, and stands once")
+        return self
 
     @property
     def standard_deviation(self) -> float:

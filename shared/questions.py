@@ -171,6 +171,7 @@ class TrendsRequest(Question):
 
     labels: Texts = Field(default=(), description="unset: all")
     region: Text | None = Field(default=None, description="a region with a roster of its own")
+    action: Text | None = Field(default=None, description="one action, as search; unset: all")
     top: int = Field(default=20, ge=1, le=MAX_TOP)
     lead: int = Field(default=2, ge=1, le=4, description="windows until a restock arrives")
 
@@ -303,8 +304,7 @@ class LabelTrend(Answer):
     """How demand for a label moves over the sites.
 
     Attributes:
-        history: released values of past windows, oldest first, noise included.
-        noise: standard deviation of the noise on each of them.
+        history: released values of past windows, oldest first; noise: its deviation on each.
         resolvable: whether the signal stands out of the noise; if not, no forecast is given.
         surge: P(demand of the coming window > 1.5 x the mean of the last eight), with an interval
             that includes the noise.
@@ -330,6 +330,7 @@ class TrendsAnswer(Answer):
     window: str
     unit: str
     region: str | None
+    action: str | None = None
     sites: int | None
     privacy: Privacy
     trends: tuple[LabelTrend, ...]

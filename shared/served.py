@@ -12,8 +12,7 @@ import numpy as np
 from groundswell.shared.answering import Forecast, ServedModel
 from groundswell.shared.backbone import Encoded
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.checkpoint import Checkpoint
-from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_release import released_demand
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.predict import Forecaster, load_model
 from groundswell.shared.questions import Privacy, Tier
@@ -98,18 +97,9 @@ def serve_folder(
         privacy_of(checkpoint.privacy),
         ItemIndex.of(checkpoint.catalogue),
         checkpoint.hash,
-        _demand(checkpoint),
+        released_demand(checkpoint.statistics, checkpoint.statistics_as_of),
         checkpoint.statistics_as_of,
     )
-
-
-def _demand(checkpoint: Checkpoint) -> DemandRelease | None:
-    """The demand that was released with the model, without the windows before its data began."""
-    values = checkpoint.statistics.get("demand")
-    if values is None or checkpoint.statistics_as_of is None:
-        return None
-    noise = float(checkpoint.statistics["demand_noise"][0])
-    return DemandRelease.trimmed(values.astype(np.float64).T, noise, checkpoint.statistics_as_of)
 
 
 def privacy_of(promised: Mapping[str, Any]) -> Privacy:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.demand_release import ALL_ACTIONS, NOISE_TENSOR, DemandBlock, acted_on
 from groundswell.shared.habits import LEVELS, RECENT_BASKETS
 from groundswell.shared.histories import Float32, Histories, Int64
 from groundswell.shared.pairs import (
@@ -28,6 +29,7 @@ from groundswell.shared.pairs import (
     projected,
     released_pairs,
 )
+from groundswell.shared.plan import DEMAND
 from groundswell.shared.smoothing import similarity, smoothed_popularity, smoothed_rates
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
@@ -299,29 +301,36 @@ def _merged(
 class WeeklyDemand(StatisticKind):
     """How many users acted on each label in each of the last windows: demand over all sites.
 
-    A user's vector is 1 for each (window, label) acted on, newest window last, as one whole under
-    one clip: very active users count less, in every window alike. Windows before the first one of
-    the plan stay 0, so they hold noise alone.
+    A user's vector is 1 for each (block, window, label) acted on, newest window last, as one whole
+    under one clip: very active users count less, in every block and window alike. Windows before
+    the first one of the plan stay 0, so they hold noise alone.
+
+    Args:
+        actions: of the task's, those with a block of their own after that of all together.
     """
 
-    name = "demand"
+    name = DEMAND
     clip_norm = 6.0
     before_rounds = False
     WINDOWS = 26
 
+    def __init__(self, actions: tuple[str, ...] = ()) -> None:
+        self._blocks = (ALL_ACTIONS, *map(DemandBlock, actions))
+
     def dimension(self, labels: int) -> int:
-        return self.WINDOWS * labels
+        return len(self._blocks) * self.WINDOWS * labels
 
     def user_vectors(
         self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
     ) -> Float64:
         labels = len(catalogue.labels)
-        vectors = np.zeros((len(h), self.WINDOWS, labels))
+        vectors = np.zeros((len(h), len(self._blocks), self.WINDOWS, labels))
         newest = windows_at[-self.WINDOWS :]
         for place, at in enumerate(newest, self.WINDOWS - len(newest)):
             times = np.full(len(h), int(at), dtype=np.int64)
-            vectors[:, place] = label_weights(h, times, task.window_us, labels) > 0
-        return vectors.reshape(len(h), -1)
+            for number, block in enumerate(self._blocks):
+                vectors[:, number, place] = acted_on(h, times, task, labels, block.action)
+        return vectors.reshape(len(h), self.dimension(labels))
 
     def estimate(
         self,
@@ -332,9 +341,10 @@ class WeeklyDemand(StatisticKind):
         earlier: Statistics,
         label_embeddings: Float32,
     ) -> dict[str, Float32]:
+        grids = noisy_sum.reshape(len(self._blocks), self.WINDOWS, -1).astype(np.float32)
         return {
-            "demand": noisy_sum.reshape(self.WINDOWS, -1).astype(np.float32),
-            "demand_noise": np.array([noise_std], dtype=np.float32),
+            NOISE_TENSOR: np.array([noise_std], dtype=np.float32),
+            **{block.tensor: grid for block, grid in zip(self._blocks, grids, strict=True)},
         }
 
 
@@ -366,3 +376,8 @@ def _occasion_counts(h: Histories, labels: int) -> Float64:
 STATISTICS: Mapping[str, StatisticKind] = MappingProxyType(
     {kind.name: kind for kind in (Popularity(), RepeatRates(), Pairs(), WeeklyDemand())}
 )
+
+
+def statistic_of(kind: str, actions: tuple[str, ...] = ()) -> StatisticKind:
+    """The statistic of a planned release; KeyError where there is none of this kind."""
+    return WeeklyDemand(actions) if kind == DEMAND else STATISTICS[kind]

@@ -16,7 +16,7 @@ from groundswell.server.applying import Surroundings, finish, learning_rates
 from groundswell.server.checkpointing import RunState
 from groundswell.server.schedule import Step, schedule
 from groundswell.shared.plan import GRADIENT, Phase, Plan
-from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.statistics import statistic_of
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.seeded import SeededRandomness
 
@@ -58,7 +58,7 @@ def _step(
     for _, vectors in job.vectors(rows, words.words(4).tobytes()):
         total += np.asarray(vectors, dtype=np.float64).sum(axis=0)
     if step.kind != GRADIENT:
-        released = STATISTICS[step.kind].estimate(
+        released = statistic_of(step.kind, release.actions).estimate(
             total,
             float(job.users),
             NEARLY_NOISELESS,

@@ -38,6 +38,7 @@ STATUSES: dict[str, Status] = {
     "unknown-path": Status(404, "NOT_FOUND"),
     "wrong-method": Status(405, "UNIMPLEMENTED"),
     "unknown-region": Status(404, "NOT_FOUND"),
+    "unknown-action": Status(404, "NOT_FOUND"),
     "no-trends": Status(404, "NOT_FOUND"),
     "no-registry": Status(409, "FAILED_PRECONDITION"),
     "no-earlier-version": Status(409, "FAILED_PRECONDITION"),

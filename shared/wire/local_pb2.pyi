@@ -52,16 +52,18 @@ class AudienceAnswer(_message.Message):
     def __init__(self, model_version: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class SiteTrendsRequest(_message.Message):
-    __slots__ = ("labels", "windows", "lead", "at")
+    __slots__ = ("labels", "windows", "lead", "at", "action")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     WINDOWS_FIELD_NUMBER: _ClassVar[int]
     LEAD_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     windows: int
     lead: int
     at: int
-    def __init__(self, labels: _Optional[_Iterable[str]] = ..., windows: _Optional[int] = ..., lead: _Optional[int] = ..., at: _Optional[int] = ...) -> None: ...
+    action: str
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., windows: _Optional[int] = ..., lead: _Optional[int] = ..., at: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
 
 class SiteTrendsAnswer(_message.Message):
     __slots__ = ("as_of", "window", "trends")

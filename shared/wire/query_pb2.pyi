@@ -224,16 +224,18 @@ class Habit(_message.Message):
     def __init__(self, times: _Optional[int] = ..., last_days: _Optional[float] = ..., every_days: _Optional[float] = ..., of_last_five_baskets: _Optional[int] = ..., words: _Optional[str] = ...) -> None: ...
 
 class TrendsRequest(_message.Message):
-    __slots__ = ("labels", "region", "top", "lead")
+    __slots__ = ("labels", "region", "top", "lead", "action")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
     LEAD_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     region: str
     top: int
     lead: int
-    def __init__(self, labels: _Optional[_Iterable[str]] = ..., region: _Optional[str] = ..., top: _Optional[int] = ..., lead: _Optional[int] = ...) -> None: ...
+    action: str
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., region: _Optional[str] = ..., top: _Optional[int] = ..., lead: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
 
 class Horizon(_message.Message):
     __slots__ = ("window", "p50", "p90")
@@ -270,7 +272,7 @@ class LabelTrend(_message.Message):
     def __init__(self, label: _Optional[str] = ..., resolvable: _Optional[bool] = ..., trend: _Optional[str] = ..., history: _Optional[_Iterable[float]] = ..., noise: _Optional[float] = ..., horizons: _Optional[_Iterable[_Union[Horizon, _Mapping]]] = ..., surge: _Optional[float] = ..., surge_low: _Optional[float] = ..., surge_high: _Optional[float] = ..., restock: _Optional[float] = ...) -> None: ...
 
 class TrendsAnswer(_message.Message):
-    __slots__ = ("as_of", "window", "unit", "region", "sites", "privacy", "trends")
+    __slots__ = ("as_of", "window", "unit", "region", "sites", "privacy", "trends", "action")
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +280,7 @@ class TrendsAnswer(_message.Message):
     SITES_FIELD_NUMBER: _ClassVar[int]
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     TRENDS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
     as_of: _timestamp_pb2.Timestamp
     window: str
     unit: str
@@ -285,7 +288,8 @@ class TrendsAnswer(_message.Message):
     sites: int
     privacy: Privacy
     trends: _containers.RepeatedCompositeFieldContainer[LabelTrend]
-    def __init__(self, as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window: _Optional[str] = ..., unit: _Optional[str] = ..., region: _Optional[str] = ..., sites: _Optional[int] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ..., trends: _Optional[_Iterable[_Union[LabelTrend, _Mapping]]] = ...) -> None: ...
+    action: str
+    def __init__(self, as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window: _Optional[str] = ..., unit: _Optional[str] = ..., region: _Optional[str] = ..., sites: _Optional[int] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ..., trends: _Optional[_Iterable[_Union[LabelTrend, _Mapping]]] = ..., action: _Optional[str] = ...) -> None: ...
 
 class ModelsRequest(_message.Message):
     __slots__ = ()

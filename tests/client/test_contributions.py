@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -16,6 +19,7 @@ from groundswell.shared.events import SCHEMA
 from groundswell.shared.plan import GRADIENT, Plan
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation import audit_data
 from groundswell.simulation.setting import Setting
@@ -36,13 +40,16 @@ class Site:
             "train.evaluations": 1,
             "train.examples_per_user": 2,
             "model.statistics": ["popularity", "h5", "pairs", "demand"],
+            "model.demand_actions": ["search"],
+            "task.actions": {"purchase": 1.0, "search": 0.0},
         }
         config = load_config(None, chosen).config
-        dataset = audit_data.invent(4, 5, np.random.default_rng(1))
+        invented = audit_data.invent(4, 5, np.random.default_rng(1))
+        dataset = replace(invented, task=Task(actions=config.task.actions))
         self.setting = Setting.build(config, dataset, 0)
         self.plan: Plan = self.setting.plan(config, ModelSpec())
         usual = next(iter(dataset.sites.values()))
-        self.events = pl.concat([usual, heavy(usual)]).sort("user", "time")
+        self.events = pl.concat([usual, searches(usual), heavy(usual)]).sort("user", "time")
         self.users = sorted(set(self.events["user"]))
         self.places: dict[tuple[str, ...], Workplace] = {}
         self.state = ModelState(self.setting.initial_model(ModelSpec()).weights, self._released())
@@ -77,6 +84,16 @@ class Site:
         return Workplace(data, self.plan)
 
 
+def searches(usual: pl.DataFrame) -> pl.DataFrame:
+    """Before every fourth purchase its buyer searches for the thing in words."""
+    return usual.gather_every(4).with_columns(
+        pl.col("time") - timedelta(minutes=5),
+        pl.lit("search").alias("action"),
+        pl.lit(None, pl.String).alias("label"),
+        pl.format("a shop for {}", "label").alias("text"),
+    )
+
+
 def heavy(usual: pl.DataFrame) -> pl.DataFrame:
     """A million events of one user, over all the time and all the labels of the others."""
     labels = usual["label"].unique().sort()
@@ -86,7 +103,7 @@ def heavy(usual: pl.DataFrame) -> pl.DataFrame:
         pl.lit(usual["site"][0]).alias("site"),
         pl.lit(HEAVY).alias("user"),
         (pl.lit(audit_data.START) + number * step).alias("time"),
-        pl.lit("purchase").alias("action"),
+        pl.lit(pl.Series(["search", "purchase", "purchase"])).gather(number % 3).alias("action"),
         pl.lit(None, pl.String).alias("item"),
         pl.lit(labels).gather(number % len(labels)).alias("label"),
         pl.lit(None, pl.String).alias("text"),
@@ -120,6 +137,30 @@ def test_removing_any_user_changes_the_sum_by_that_users_vector_and_at_most_delt
         assert norm_squared(alone) <= release.scale**2
         moved += bool(alone.any())
     assert moved > 1
+
+
+def test_a_search_in_words_alone_counts_in_the_block_of_searches(site: Site) -> None:
+    release = site.plan.release("demand")
+    assert release is not None
+    assert release.actions == ("search",)
+    for user in site.users:
+        rows = site.events.filter(pl.col("user") == user)
+        assert (rows["action"] == "search").any()
+        all_actions, searched = site.sum_of("demand", [user]).reshape(2, -1)
+        assert all_actions.any()
+        assert searched.any()
+
+
+def test_a_plan_for_an_action_that_the_task_does_not_know_is_refused(site: Site) -> None:
+    release = site.plan.release("demand")
+    assert release is not None
+    other = release.model_copy(update={"actions": ("share",)})
+    plan = site.plan.model_copy(
+        update={"releases": tuple(other if r is release else r for r in site.plan.releases)}
+    )
+    with pytest.raises(Refusal, match="no action share") as refused:
+        Workplace(site.setting.site_data(site.setting.sites.names[0]), plan)
+    assert refused.value.code == "plan-mismatch"
 
 
 def test_a_site_arrives_at_the_first_model_of_a_plan_whose_a_trains(site: Site) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from groundswell.shared.questions import Event, PredictRequest
 from groundswell.shared.wire import local_pb2 as wire
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
+Row = tuple[str, int, str, str | None, str | None]
 # user, day, action, label, text
-ROWS = [
+ROWS: list[Row] = [
     ("anna", 0, "purchase", "COFFEE", None),
     ("anna", 14, "purchase", "COFFEE", None),
     ("anna", 20, "search", None, "air fryer"),
@@ -39,22 +40,26 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def site(served: ServedModel) -> PreparedSite:
+def prepared(rows: Sequence[Row], served: ServedModel) -> PreparedSite:
     frame = pl.DataFrame(
         {
-            "site": ["shop"] * len(ROWS),
-            "user": [row[0] for row in ROWS],
-            "time": [START + timedelta(days=row[1]) for row in ROWS],
-            "action": [row[2] for row in ROWS],
-            "item": [None] * len(ROWS),
-            "label": [row[3] for row in ROWS],
-            "text": [row[4] for row in ROWS],
-            "value": [None] * len(ROWS),
+            "site": ["shop"] * len(rows),
+            "user": [row[0] for row in rows],
+            "time": [START + timedelta(days=row[1]) for row in rows],
+            "action": [row[2] for row in rows],
+            "item": [None] * len(rows),
+            "label": [row[3] for row in rows],
+            "text": [row[4] for row in rows],
+            "value": [None] * len(rows),
         },
         schema=SCHEMA,
     )
     return encode_site(frame, served.forecaster.catalogue, served.forecaster.task)
+
+
+@pytest.fixture(scope="module")
+def site(served: ServedModel) -> PreparedSite:
+    return prepared(ROWS, served)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,29 @@ def test_counts_are_exact(scorer: Scorer) -> None:
     assert whole.labels == scorer.model.labels
 
 
+def test_what_is_looked_for_is_counted_exactly_and_by_its_words(
+    served: ServedModel, shop: Catalogue
+) -> None:
+    """Two users look for one thing in one week, one of them twice; neither buys it."""
+    rows: list[Row] = [
+        ("anna", 14, "view", None, "fitness band"),
+        ("anna", 16, "view", None, "fitness band"),
+        ("bo", 15, "view", None, "fitness tracker"),
+        ("bo", 15, "view", None, "a letter to the editor"),
+        ("bo", 9, "purchase", "TEA", None),
+        ("bo", 20, "view", "TEA", None),
+    ]
+    scorer = Scorer(served, prepared(rows, served), shop.hash)
+    looked = scorer.counts(["FITNESS", "TEA"], windows=2, action="view")
+    assert looked.users.tolist() == [[0, 2], [0, 1]]
+    assert scorer.counts(windows=3, action="view").users.sum() == 3
+    bought = scorer.counts(["FITNESS", "TEA"], windows=2, action="purchase")
+    assert bought.users.tolist() == [[0, 0], [1, 0]]
+    assert scorer.counts(["FITNESS", "TEA"], windows=2).users.tolist() == [[0, 0], [1, 1]]
+    with pytest.raises(InputError, match="does not know it"):
+        scorer.counts(action="share")
+
+
 def test_trends_need_enough_windows(scorer: Scorer) -> None:
     with pytest.raises(InputError, match="at least 17 windows"):
         scorer.trends()
@@ -121,21 +149,13 @@ def test_trends_need_enough_windows(scorer: Scorer) -> None:
 
 def test_trends_of_exact_counts(served: ServedModel, shop: Catalogue) -> None:
     days = [7 * week + 1 for week in range(30) for _ in range(1)]
-    rows = [(f"u{u}", day, "TEA") for day in days for u in range(1 + day // 20)]
-    frame = pl.DataFrame(
-        {
-            "site": ["shop"] * len(rows),
-            "user": [row[0] for row in rows],
-            "time": [START + timedelta(days=row[1]) for row in rows],
-            "action": ["purchase"] * len(rows),
-            "item": [None] * len(rows),
-            "label": [row[2] for row in rows],
-            "text": [None] * len(rows),
-            "value": [None] * len(rows),
-        },
-        schema=SCHEMA,
+    rows: list[Row] = [
+        (f"u{u}", day, "purchase", "TEA", None) for day in days for u in range(1 + day // 20)
+    ]
+    site = prepared(rows, served)
+    assert Scorer(served, site, shop.hash).trends(["TEA"], windows=28, action="purchase") == (
+        Scorer(served, site, shop.hash).trends(["TEA"], windows=28)
     )
-    site = encode_site(frame, served.forecaster.catalogue, served.forecaster.task)
     found = Scorer(served, site, shop.hash).trends(["TEA"], windows=28)
     (tea,) = found
     assert tea.noise == 0
@@ -162,6 +182,8 @@ def test_the_local_socket_answers_the_same(scorer: Scorer, local: LocalClient) -
     assert [row.user for row in local.score(top=1)] == ["anna", "bo", "cleo"]
     members = local.audience("COFFEE", 2).members
     assert [each.user for each in members] == [e.user for e in scorer.audience("COFFEE", 2)]
+    with pytest.raises(Refusal, match="does not know it"):
+        local.trends(action="share")
     assert local.explain("anna", "COFFEE") == scorer.explain("anna", "COFFEE")
 
 

@@ -11,7 +11,12 @@ import pytest
 
 from groundswell.server.trends import ModelTrends
 from groundswell.shared.answering import ServedModel
-from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_release import (
+    ALL_ACTIONS,
+    DemandBlock,
+    DemandRelease,
+    released_demand,
+)
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.event_input import histories_of
 from groundswell.shared.questions import Event, TrendsRequest, microseconds
@@ -26,7 +31,7 @@ def _same(model: ServedModel) -> ServedModel:
 
 def with_demand(served: ServedModel, weeks: int = 26) -> ServedModel:
     values = np.random.default_rng(2).poisson(300.0, (len(served.labels), weeks)).astype(float)
-    return replace(served, demand=DemandRelease(values, 4.0, microseconds(AS_OF)))
+    return replace(served, demand={ALL_ACTIONS: DemandRelease(values, 4.0, microseconds(AS_OF))})
 
 
 def test_a_released_demand_is_answered(served: ServedModel) -> None:
@@ -94,3 +99,70 @@ def test_fewer_windows_fill_the_newest_places(served: ServedModel) -> None:
     found = kind.estimate(vectors[0], 10.0, 3.0, catalogue, {}, np.zeros((5, 4), np.float32))
     assert found["demand"].shape == (26, 5)
     assert found["demand_noise"].tolist() == [3.0]
+
+
+def with_searches(served: ServedModel) -> ServedModel:
+    """Searches for soup double in the last week; what is bought goes on as ever."""
+    model = with_demand(served)
+    values = np.full((len(served.labels), 26), 200.0)
+    values[served.forecaster.catalogue.index["SOUP"], -1] *= 4
+    searches = DemandRelease(values, 4.0, microseconds(AS_OF))
+    return replace(model, demand={**model.demand, DemandBlock("search"): searches})
+
+
+def test_an_action_is_answered_from_its_own_block(served: ServedModel) -> None:
+    source = ModelTrends(lambda: model)
+    model = with_searches(served)
+    searched, all_actions = (
+        source.trends(TrendsRequest(labels=("SOUP",), action=action)) for action in ("search", None)
+    )
+    assert (searched.action, all_actions.action) == ("search", None)
+    assert searched.trends[0].history[-4:] == (200, 200, 200, 800)
+    assert max(all_actions.trends[0].history) < 400
+    assert searched.trends[0].surge != all_actions.trends[0].surge
+
+
+def test_an_action_that_the_run_did_not_release_is_refused_with_what_there_is(
+    served: ServedModel,
+) -> None:
+    source = ModelTrends(lambda: with_searches(served))
+    with pytest.raises(Refusal, match="all actions together, search") as caught:
+        source.trends(TrendsRequest(action="view"))
+    assert caught.value.code == "unknown-action"
+
+
+def test_a_vector_has_a_block_for_each_action_that_is_asked_for(served: ServedModel) -> None:
+    kind, catalogue = WeeklyDemand(("search", "view")), served.forecaster.catalogue
+    task = served.forecaster.task.model_copy(
+        update={"actions": {"purchase": 1.0, "search": 0.0, "view": 0.0}}
+    )
+    events = [
+        Event.model_validate({"time": AS_OF, "label": label, "action": action})
+        for label, action in (("TEA", "purchase"), ("SOUP", "search"), ("SOUP", "search"))
+    ]
+    h, _ = histories_of([events], catalogue, task)
+    (vector,) = kind.user_vectors(h, np.array([microseconds(AS_OF)]), task, catalogue, {})
+    assert len(vector) == kind.dimension(len(catalogue))
+    grid = vector.reshape(3, kind.WINDOWS, len(catalogue))
+    assert np.argwhere(grid).tolist() == [
+        [0, 25, catalogue.index["TEA"]],
+        [1, 25, catalogue.index["SOUP"]],
+    ]
+    assert grid.max() == 1
+    tensors = kind.estimate(vector, 10.0, 3.0, catalogue, {}, np.zeros((5, 4), np.float32))
+    assert set(tensors) == {"demand", "demand:search", "demand:view", "demand_noise"}
+    assert tensors["demand:search"][25, catalogue.index["SOUP"]] == 1
+
+
+def test_all_blocks_begin_where_the_data_does() -> None:
+    """A block may hold nothing at first; its windows still stand beside those of the others."""
+    values = np.zeros((26, 5), np.float32)
+    values[6:] = 90
+    searches = np.zeros((26, 5), np.float32)
+    searches[20:] = 50
+    tensors = {"demand": values, "demand:search": searches, "demand_noise": np.array([3.0], "f4")}
+    found = released_demand({**tensors, "popularity": values[0]}, 7)
+    assert set(found) == {ALL_ACTIONS, DemandBlock("search")}
+    assert {each.values.shape for each in found.values()} == {(5, 20)}
+    assert released_demand({"popularity": values[0]}, 7) == {}
+    assert released_demand(tensors, None) == {}
