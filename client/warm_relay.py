@@ -7,7 +7,8 @@ relay and leaves the app that a server sends unread, which the stock way does no
 
 Leaned on, and held by ``tests/contracts/test_flower_internals.py``:
 
-- ``flwr.supernode.start_client_internal`` sleeps through its global ``time``;
+- ``flwr.supernode.start_client_internal`` sleeps through its global ``time``, and sends a reply by
+  its global ``push_object_contents_from_iterable``, whose failure costs that reply alone;
 - ``pull_objects`` and ``pull_and_inflate_object_from_tree`` have keyword defaults for their waits;
 - ``flwr.supernode.runtime.run_clientapp`` has ``pull_task_input``, ``push_message`` and
   ``push_task_output``;
@@ -20,10 +21,11 @@ the stock programs instead: slower, and as safe, since the relay's user owns not
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,12 @@ _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _HEARTBEAT_SECONDS = 15.0
 _UNREACHABLE_SECONDS = 1.0
 _TIMEOUT_SECONDS = 60.0
+# From a reply's announcement to its next object; both processes are on one machine.
+_OBJECT_SECONDS = 30.0
+
+PUSH = "push_object_contents_from_iterable"
+
+Contents = Iterable[tuple[str, bytes]]
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +102,30 @@ class PromptTime:
     while it waits for the reply; another length of sleep than the last means that something
     happened."""
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sleep = sleep
+        self._clock = clock
         self._paces: dict[float, Pace] = {}
         self._last = 0.0
+        self._until = math.inf
+
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Sleeping on beyond this time raises ``TimeoutError`` within the block."""
+        self._until = self._clock() + seconds
+        try:
+            yield
+        finally:
+            self._until = math.inf
 
     def sleep(self, seconds: float) -> None:
         """Sleep at most ``seconds``."""
+        if self._clock() > self._until:
+            raise TimeoutError("the relay announced a reply and did not hand it over")
         pace = self._paces.setdefault(seconds, Pace(0.05, seconds))
         if seconds != self._last:
             pace.restart()
@@ -113,8 +138,33 @@ def shorten_supernode_polls() -> None:
     # Imported here: the worker's process needs no server, and stays small without it.
     from flwr.supernode import start_client_internal
 
-    vars(start_client_internal)["time"] = PromptTime()
+    prompt = PromptTime()
+    names = vars(start_client_internal)
+    names["time"] = prompt
+    names[PUSH] = giving_up(names[PUSH], prompt)
     shorten_object_pulls(inflatable_utils)
+
+
+def giving_up(push: Callable[..., None], prompt: PromptTime) -> Callable[..., None]:
+    """``push`` that raises ``TimeoutError`` where the reply's next object does not come.
+
+    A relay that is killed between announcing a reply and handing it over leaves the stock SuperNode
+    waiting for it for ever, and the site out of all further rounds.
+    """
+
+    def within(contents: Contents) -> Contents:
+        rest = iter(contents)
+        while True:
+            with prompt.at_most(_OBJECT_SECONDS):
+                found = next(rest, None)
+            if found is None:
+                return
+            yield found
+
+    def push_within(contents: Contents, push_object_fn: Callable[[str, bytes], None]) -> None:
+        push(within(contents), push_object_fn=push_object_fn)
+
+    return push_within
 
 
 def shorten_object_pulls(module: ModuleType) -> None:

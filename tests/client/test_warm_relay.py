@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from groundswell.client.warm_relay import Pace, PromptTime
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from groundswell.client.warm_relay import Pace, PromptTime, giving_up
 
 
 class Clock:
@@ -42,3 +46,38 @@ def test_flowers_sleeps_never_become_longer_and_start_short_after_a_change() -> 
         prompt.sleep(seconds)
     assert len(slept) == 5
     assert all(0 < each <= 0.1 for each in slept)
+
+
+def test_a_reply_that_a_killed_relay_announced_is_given_up_and_a_slow_one_is_not() -> None:
+    clock = Clock()
+
+    def wait(seconds: float) -> None:
+        clock.now += seconds
+
+    prompt = PromptTime(wait, clock)
+
+    def contents(seconds: float) -> Iterator[tuple[str, bytes]]:
+        for number in range(3):
+            until = clock.now + seconds
+            while clock.now < until:
+                prompt.sleep(0.5)
+            yield str(number), b"content"
+
+    def push(objects: Iterable[tuple[str, bytes]], push_object_fn: Callable[..., None]) -> None:
+        for each in objects:
+            push_object_fn(*each)
+
+    pushed: list[str] = []
+
+    def note(name: str, content: bytes) -> None:
+        pushed.append(name)
+
+    patient = giving_up(push, prompt)
+    patient(contents(20.0), push_object_fn=note)
+    assert pushed == ["0", "1", "2"]
+    with pytest.raises(TimeoutError):
+        patient(contents(1e9), push_object_fn=note)
+    assert pushed == ["0", "1", "2"]
+    # Waiting for the relay to answer, in the same loop of Flower's, has no such end.
+    clock.now += 3_600.0
+    prompt.sleep(0.5)

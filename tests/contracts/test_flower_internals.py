@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import time
 from importlib.metadata import version
+from unittest.mock import Mock
 
 import pytest
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode import start_client_internal
 from flwr.supernode.runtime import run_clientapp
 
 from groundswell.client import warm_relay
+from groundswell.client.warm_relay import PromptTime
 from groundswell.shared.flower_version import FLOWER_VERSION, fits
 
 
@@ -31,6 +34,31 @@ def test_the_supernode_sleeps_through_its_global_time() -> None:
         "time.sleep(3)",
         "time.sleep(0.5)",
     }
+
+
+def test_a_reply_whose_relay_was_killed_costs_the_supernode_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    prompt = PromptTime(wait, lambda: now[0])
+    names = vars(start_client_internal)
+    monkeypatch.setitem(names, "time", prompt)
+    monkeypatch.setitem(
+        names, warm_relay.PUSH, warm_relay.giving_up(names[warm_relay.PUSH], prompt)
+    )
+    reply, state, store, pushed = Mock(), Mock(), Mock(), Mock()
+    state.get_messages_legacy.return_value = [reply]
+    store.get_object_tree.return_value = ObjectTree(object_id="announced")
+    store.get.return_value = b""  # and never handed over
+    names["_push_messages"](state, store, lambda *_: ({"announced"}, "session"), pushed)
+    assert 30 < now[0] < 32
+    pushed.assert_not_called()
+    state.delete_messages.assert_called_once()
+    store.delete.assert_called_once_with(reply.metadata.message_id)
 
 
 @pytest.mark.parametrize("name", ["pull_objects", "pull_and_inflate_object_from_tree"])
