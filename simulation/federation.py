@@ -129,10 +129,18 @@ def simulate(
         loaded = load_config(Path(config) if config else None)
     options = options or Options(Path("runs/simulation"))
     progress = progress or Progress()
-    began = time.monotonic()
     _check_folder(options.out)
+    # Rejected rows wait there for the rest: a run that fails leaves no part of itself.
+    with tempfile.TemporaryDirectory() as aside:
+        return _simulate(loaded, options, progress, Path(aside) / "quarantine.parquet")
+
+
+def _simulate(
+    loaded: LoadedConfig, options: Options, progress: Progress, quarantine: Path
+) -> Results:
+    began = time.monotonic()
     progress.phase("reading and preparing the data", 0)
-    dataset = load_dataset(loaded, options.out / "quarantine.parquet")
+    dataset = load_dataset(loaded, quarantine)
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     found = Outcomes()
@@ -150,6 +158,7 @@ def simulate(
         peak_rss_mib=_peak_rss_mib(),
     )
     _write(setting, loaded, options, found, results)
+    _put(quarantine, options.out / quarantine.name)
     return results
 
 
@@ -303,6 +312,15 @@ def _write(
     write_whole(out / "config.toml", effective_config(loaded, setting, found.plan, out).encode())
     results.write(out / "results.json")
     write_report(out / "report.html", setting, found.measured, results, out / "model")
+
+
+def _put(rejected: Path, target: Path) -> None:
+    """Rejected rows, a file or a folder with one for each site, in the place of earlier ones."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.unlink(missing_ok=True)
+    if rejected.exists():
+        shutil.move(rejected, target)
 
 
 @contextmanager

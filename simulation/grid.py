@@ -16,6 +16,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from groundswell.client.relay import connector
+
 Connector = Callable[[bytes], bytes]
 
 _CONNECTORS: dict[str, Connector] = {}
@@ -67,6 +69,8 @@ class InProcessGrid(Grid):
         """Forget the vaults; the grid delivers nothing afterwards."""
         for context in self._contexts.values():
             _CONNECTORS.pop(str(context.node_config["vault"]), None)
+        # The relay keeps what it once connected to; nothing else would let the vaults go.
+        connector.cache_clear()
         self._contexts.clear()
         self._names = ()
 

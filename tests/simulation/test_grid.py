@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -62,3 +64,18 @@ def test_a_closed_grid_delivers_nothing() -> None:
     assert not list(grid.get_node_ids())
     with pytest.raises(KeyError):
         ask(grid, 1)
+
+
+def test_a_closed_grid_lets_its_vaults_go() -> None:
+    class Vault:
+        def __call__(self, request: bytes) -> bytes:
+            return request
+
+    vault = Vault()
+    kept = weakref.ref(vault)
+    grid = InProcessGrid(app, {"site-1": vault})
+    assert ask(grid, 1) == b"it"
+    grid.close()
+    del vault, grid
+    gc.collect()
+    assert kept() is None

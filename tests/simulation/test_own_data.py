@@ -13,6 +13,7 @@ from groundswell.client.annotate import encode
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
 from groundswell.simulation.datasets.own import load
+from groundswell.simulation.federation import Options, simulate
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 ITEMS = "sku,kind,title\n1,tea,Green tea\n2,jam,Plum jam\n3,tea,Black tea\n"
@@ -129,3 +130,46 @@ def test_a_site_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     shop(tmp_path)
     with pytest.raises(InputError, match="did you mean region"):
         load(config(tmp_path, sites={"by": "regio"}))
+
+
+def with_a_rejected_row(folder: Path, sites: int) -> Path:
+    """Two sites are refused after the data were read: a secure sum needs three."""
+    frame = shop(folder)
+    nobody = frame.head(1).with_columns(user=pl.lit(None, pl.String))
+    pl.concat([frame, nobody]).write_parquet(folder / "events.parquet")
+    path = folder / "groundswell.toml"
+    path.write_text(
+        '[data]\nevents = "events.parquet"\n'
+        'columns = {user = "user", time = "time", item = "sku"}\n'
+        '[catalogue]\nfile = "items.csv"\nlabel = "kind"\n'
+        f"[sites]\nnumber = {sites}\n[train]\nrounds = 1\nevaluations = 0\n"
+    )
+    return path
+
+
+def test_a_simulation_that_fails_leaves_no_quarantine_and_touches_no_earlier_one(
+    tmp_path: Path,
+) -> None:
+    path = with_a_rejected_row(tmp_path, sites=2)
+    with pytest.raises(InputError, match="n_min"):
+        simulate(path, Options(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+    earlier = tmp_path / "old" / "quarantine.parquet"
+    earlier.parent.mkdir()
+    earlier.write_bytes(b"of an earlier run")
+    with pytest.raises(InputError, match="n_min"):
+        simulate(path, Options(earlier.parent))
+    assert earlier.read_bytes() == b"of an earlier run"
+    assert list(earlier.parent.iterdir()) == [earlier]
+
+
+def test_rejected_rows_come_with_the_results_and_replace_earlier_ones(tmp_path: Path) -> None:
+    path = with_a_rejected_row(tmp_path, sites=4)
+    quarantine = tmp_path / "out" / "quarantine.parquet"
+    quarantine.mkdir(parents=True)  # of a run with one folder a site
+    (quarantine / "site-01.parquet").touch()
+    simulate(path, Options(quarantine.parent))
+    assert (quarantine.parent / "results.json").exists()
+    (row,) = pl.read_parquet(quarantine).to_dicts()
+    assert row["step"] == "clean"
+    assert quarantine.stat().st_mode & 0o077 == 0
