@@ -38,9 +38,11 @@ STATE_FILE = "mlflow.json"
 _RUN_TAG = "groundswell_run"
 _LOOK_SECONDS = 2.0
 _LONGEST_WAIT_SECONDS = 60.0
-# MLflow reports usage unless told not to, and waits minutes for a server that is away.
+# MLflow reports usage unless told not to, prints beside the log, and waits minutes for a server
+# that is away.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
