@@ -11,7 +11,14 @@ from pathlib import Path
 
 from groundswell.shared import armour
 from groundswell.shared.errors import InputError, Refusal
-from groundswell.shared.identity import SigningKey, Trust, declared_users, fingerprint, is_name
+from groundswell.shared.identity import (
+    Certificate,
+    SigningKey,
+    Trust,
+    declared_users,
+    fingerprint,
+    is_name,
+)
 from groundswell.shared.wire import groundswell_pb2 as wire
 
 KEY_FILE = "site.key"
@@ -58,11 +65,8 @@ def request(folder: Path, *, name: str, merchant: str, users: int) -> Enrolment:
     return Enrolment(path, fingerprint(signing_key.public), declared)
 
 
-def accept_certificate(folder: Path, certificate: Path, trust: Trust, now: int) -> str:
+def accept_certificate(folder: Path, certificate: Path, trust: Trust, now: int) -> Certificate:
     """Keep the certificate that the CA handed back, after checking that it is this site's.
-
-    Returns:
-        The site's name.
 
     Raises:
         InputError: another site's, another CA's, expired, or no certificate at all.
@@ -82,4 +86,4 @@ def accept_certificate(folder: Path, certificate: Path, trust: Trust, now: int) 
             "have the request of this folder approved",
         )
     armour.write_signed(folder / CERTIFICATE_FILE, armour.CERTIFICATE, signed)
-    return read.name
+    return read

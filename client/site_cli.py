@@ -183,11 +183,11 @@ def certificate(
 
     site = Site.open(folder.absolute())
     first = not (site.keys / enrolment.CERTIFICATE_FILE).exists()
-    name = enrolment.accept_certificate(site.keys, file, site.trust, int(time.time()))
+    own = enrolment.accept_certificate(site.keys, file, site.trust, int(time.time()))
     if first:
         key = SigningKey.read(site.keys / enrolment.KEY_FILE)
-        Ledger.create(site.ledger_file, key, name, site.policy()).close()
-    typer.echo(f"{name} is certified")
+        Ledger.create(site.ledger_file, key, own.name, site.policy()).close()
+    typer.echo(f"{own.name} is certified" + (f", in region {own.region}" if own.region else ""))
 
 
 @app.command()

@@ -141,6 +141,7 @@ class Vault:
         own = identity.trust.certificate(identity.certificate, int(clock()))
         self.name = own.name
         self._declared = own.declared_users
+        self._region = own.region
 
     def __repr__(self) -> str:
         return f"Vault({self.name})"
@@ -197,6 +198,8 @@ class Vault:
         """Decide on a plan as a whole; a plan that was accepted before is answered alike."""
         started = time.monotonic()
         plan = _read_plan(self._identity.trust.plan(request))
+        if plan.region and plan.region != self._region:
+            raise Refusal("wrong-region", f"the CA vouches for no site of {plan.region} here")
         if self._joined is None or self._joined.plan.hash() != plan.hash():
             # After a restart in mid-run, what the run has made already stands in its plan.
             check_delta(plan, self._declared)
@@ -304,7 +307,14 @@ class Vault:
 
 def terms_of(plan: Plan) -> Terms:
     """What a plan fixes about every attempt."""
-    return Terms(bytes.fromhex(plan.run), plan.hash(), plan.threshold, plan.n_min, plan.colluders)
+    return Terms(
+        bytes.fromhex(plan.run),
+        plan.hash(),
+        plan.threshold,
+        plan.n_min,
+        plan.colluders,
+        plan.region,
+    )
 
 
 def refused(code: str) -> bytes:

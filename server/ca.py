@@ -106,18 +106,24 @@ class Authority:
         return sum(line.action == "publish" for line in self._lines())
 
     def approve(
-        self, request: Path, expected_fingerprint: str, *, now: int, days: int
+        self, request: Path, expected_fingerprint: str, *, now: int, days: int, region: str = ""
     ) -> tuple[Certificate, Path]:
         """Certify the site behind a request file.
 
         Args:
             expected_fingerprint: as the site told it by another way; blanks don't count.
             days: how long the certificate is valid.
+            region: whose roster of its own the site may stand in; empty: none.
 
         Raises:
             InputError: the file is no request, the fingerprint is another one, the name or the key
-                has a valid certificate, or the sum over all sites could leave 64 bits.
+                has a valid certificate, the region is no name, or the sum over all sites could
+                leave 64 bits.
         """
+        if region and not is_name(region):
+            raise InputError(
+                "--region", region, "must be 1 to 63 of a-z 0-9 . _ -", "choose a short plain name"
+            )
         body = _enrolment(request)
         if _digits(expected_fingerprint) != _digits(fingerprint(body.public_key)):
             # The right one is not told: it is to come from the site.
@@ -145,6 +151,7 @@ class Authority:
             now,
             now + days * DAY_SECONDS,
             len(entries) + 1,
+            region,
         )
         _check_fits([*valid, certificate])
         signed = certificate.sealed_by(self._key)

@@ -50,15 +50,21 @@ def approve(
     ],
     folder: Folder = Path("ca"),
     days: Annotated[int, typer.Option(min=1, max=3660, help="Days of validity.")] = 365,
+    region: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose own trends the site is part of; none else.")
+    ] = "",
 ) -> None:
     """Certify a site whose fingerprint you have compared.
 
     Example: groundswell ca approve north.request --fingerprint "a6d1 09f2 ..."
     """
-    certificate, path = Authority(folder).approve(request, expected, now=_now(), days=days)
+    certificate, path = Authority(folder).approve(
+        request, expected, now=_now(), days=days, region=region
+    )
+    place = f" in region {certificate.region}" if certificate.region else ""
     typer.echo(
         f"certificate {certificate.serial}: site {certificate.name} of merchant "
-        f"{certificate.merchant}, {certificate.declared_users} declared users, in {path}"
+        f"{certificate.merchant}{place}, {certificate.declared_users} declared users, in {path}"
     )
 
 
@@ -75,6 +81,7 @@ def list_certificates(folder: Folder = Path("ca"), json_file: JsonFile = None) -
             "serial": entry.certificate.serial,
             "site": entry.certificate.name,
             "merchant": entry.certificate.merchant,
+            "region": entry.certificate.region,
             "declared_users": entry.certificate.declared_users,
             "state": entry.state(now),
             "not_after": _day(entry.certificate.not_after),
@@ -90,8 +97,9 @@ def list_certificates(folder: Folder = Path("ca"), json_file: JsonFile = None) -
         Path(json_file).write_text(json.dumps(figures, indent=1) + "\n")
     typer.echo(f"revocation list {authority.list_number()}; {len(rows)} certificates")
     for row in rows:
+        region = f", {row['region']}" if row["region"] else ""
         typer.echo(
-            f"{row['serial']:>4}  {row['state']:<9}  {row['site']} ({row['merchant']}, "
+            f"{row['serial']:>4}  {row['state']:<9}  {row['site']} ({row['merchant']}{region}, "
             f"{row['declared_users']} users) until {row['not_after']}  {row['fingerprint']}"
         )
 

@@ -235,6 +235,9 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--from", metavar="MODEL", help="A released model to begin with.")
     ] = None,
+    region: Annotated[
+        str, typer.Option(metavar="NAME", help="Only release the demand of this region's sites.")
+    ] = "",
     detach: Annotated[bool, typer.Option(help="Return once the run has started.")] = False,
 ) -> None:
     """Train a model; returns 0 when it is finished, 1 when the run paused or failed.
@@ -244,7 +247,10 @@ def train(
     coordinator = _open(folder)
     if read_state(coordinator.state_file) is None:
         raise GroundswellError("the coordinator does not run; start it with `coordinator up`")
-    run = running.newest_run(coordinator) if resume else running.new_run(coordinator, rounds, start)
+    if resume:
+        run = running.newest_run(coordinator)
+    else:
+        run = running.new_run(coordinator, rounds, start, region)
     running.launch(coordinator, run)
     if detach:
         typer.echo(f"run {run.name}")

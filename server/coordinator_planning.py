@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from groundswell.server.applying import Surroundings
 from groundswell.server.coordinator import TASK_FILE, Coordinator
-from groundswell.server.planning import Federation, ModelFacts, make_plan, size
+from groundswell.server.planning import (
+    Federation,
+    ModelFacts,
+    make_plan,
+    region_plan_terms,
+    size,
+)
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue, load_backbone
 from groundswell.shared.batches import Inputs
 from groundswell.shared.catalogue import Catalogue
@@ -88,12 +94,21 @@ class Workshop:
                 "the model has another catalogue or architecture than the plan",
                 "start without it",
             )
+        if plan.region:  # its demand rests on nothing that was released before
+            return ModelState(weights, {})
         head = {name: value for name, value in start.weights.items() if "lora_" not in name}
         return ModelState({**weights, **head}, dict(start.statistics))
 
 
-def federation_of(coordinator: Coordinator) -> Federation:
-    """What is public about the sites: the admitted ones, or those expected until there are any."""
+def federation_of(coordinator: Coordinator, region: str = "") -> Federation:
+    """What is public about the sites: the admitted ones, or those expected until there are any.
+
+    Args:
+        region: the admitted sites of this region alone.
+    """
+    if region:
+        own = [m.certificate for m in coordinator.members() if m.certificate.region == region]
+        return Federation([each.merchant for each in own], sum(e.declared_users for e in own))
     members = coordinator.members()
     expected = coordinator.settings.expected_sites
     if len(members) < expected:
@@ -105,17 +120,25 @@ def federation_of(coordinator: Coordinator) -> Federation:
     )
 
 
-def new_plan(coordinator: Coordinator, workshop: Workshop) -> Plan:
+def new_plan(coordinator: Coordinator, workshop: Workshop, region: str = "") -> Plan:
     """A plan under a fresh run id.
+
+    Args:
+        region: a plan for the sites of this region alone, to release their demand.
 
     Raises:
         InputError: the data's days hold no window to train on, or the caps leave no noise.
+        Refusal: ``region-too-small``.
     """
     config, settings = workshop.config, coordinator.settings
     task = task_from(config)
     spec = ModelSpec.of(config.model)
     initial = ModelState(weights_of(workshop.model(spec)), {})
-    federation = federation_of(coordinator)
+    federation = federation_of(coordinator, region)
+    if region:
+        config, sized = region_plan_terms(config, region, federation)
+    else:
+        sized = size(config, federation)
     first = _day("data_from", settings.data_from)
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     last = _day("data_until", settings.data_until or yesterday.isoformat())
@@ -130,12 +153,13 @@ def new_plan(coordinator: Coordinator, workshop: Workshop) -> Plan:
     return make_plan(
         config,
         federation,
-        size(config, federation),
+        sized,
         workshop.catalogue,
         task,
         times,
         facts,
         seconds_per_slot=settings.seconds_per_slot,
+        region=region,
     )
 
 

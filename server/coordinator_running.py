@@ -51,19 +51,30 @@ def status_figures(coordinator: Coordinator) -> dict[str, Any]:
     }
 
 
-def new_run(coordinator: Coordinator, rounds: int | None, start: Path | None) -> RunFolder:
+def new_run(
+    coordinator: Coordinator, rounds: int | None, start: Path | None, region: str = ""
+) -> RunFolder:
     """Make a plan for the sites that are admitted now, and a folder for its run.
 
     Args:
         rounds: instead of the configuration's; 0 is the refresh of the statistics alone.
         start: folder of a released model to begin with.
+        region: release the demand of this region's sites alone, and add it to ``start``.
+
+    Raises:
+        InputError: ``start`` is no model, or a region's demand has no model to go with.
+        Refusal: ``region-too-small``.
     """
     from groundswell.server.coordinator_planning import Workshop, new_plan
     from groundswell.shared.identity import sealed_plan
 
     if start is not None and not (start / "manifest.json").exists():
         raise InputError("--from", str(start), "is no model folder", "name one with a manifest")
-    plan = new_plan(coordinator, Workshop.open(coordinator, rounds=rounds))
+    if region and start is None:
+        raise InputError(
+            "--region", region, "its demand goes with a released model", "name one with --from"
+        )
+    plan = new_plan(coordinator, Workshop.open(coordinator, rounds=rounds), region)
     run = coordinator.run_folder(plan.run)
     run.create(plan, sealed_plan(plan.canonical_bytes(), coordinator.key))
     if start is not None:

@@ -266,4 +266,11 @@ class DeployedRun:
 
 def terms_of(plan: Plan) -> Terms:
     """What a plan fixes about every attempt."""
-    return Terms(bytes.fromhex(plan.run), plan.hash(), plan.threshold, plan.n_min, plan.colluders)
+    return Terms(
+        bytes.fromhex(plan.run),
+        plan.hash(),
+        plan.threshold,
+        plan.n_min,
+        plan.colluders,
+        plan.region,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import ROUNDS, Config
-from groundswell.shared.errors import InputError
+from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.plan import (
     DEMAND,
     EVALUATION,
@@ -22,7 +22,7 @@ from groundswell.shared.plan import (
     PlannedRelease,
     Schedule,
 )
-from groundswell.shared.roster import least_threshold
+from groundswell.shared.roster import colluding_sites, least_threshold
 from groundswell.shared.scaling import scale
 from groundswell.shared.sizing import KindBudget, SizedPlan, default_budgets, size_plan
 from groundswell.shared.statistics import statistic_of
@@ -96,6 +96,38 @@ def size(config: Config, federation: Federation) -> SizedPlan:
     )
 
 
+def region_plan_terms(
+    config: Config, region: str, federation: Federation
+) -> tuple[Config, SizedPlan]:
+    """Configuration and noise of the release of a region's demand, by its own sites alone.
+
+    The noise is what demand has in a whole run of a federation of this size, so that the release
+    costs what the configuration gives to demand.
+
+    Args:
+        federation: the region's sites.
+
+    Raises:
+        Refusal: ``region-too-small``: the sites are too few for a roster of their own.
+        InputError: the configuration releases no demand.
+    """
+    if DEMAND not in config.model.statistics:
+        raise InputError(
+            "--region", region, "no demand is released", 'put "demand" into [model].statistics'
+        )
+    sites, colluders = len(federation.merchants), config.privacy.colluders
+    n_min = config.resolved_n_min(sites)
+    honest = sites - colluding_sites(federation.merchants, colluders)
+    if sites < n_min or honest < n_min - colluders:
+        raise Refusal(
+            "region-too-small",
+            f"{region} has {sites} sites, {honest} of them surely honest; a roster of its own "
+            f"needs {n_min} and {n_min - colluders}",
+        )
+    alone = config.model_copy(update={"train": config.train.model_copy(update={"rounds": 0})})
+    return alone, size(config, federation).only(DEMAND)
+
+
 def make_plan(
     config: Config,
     federation: Federation,
@@ -107,12 +139,14 @@ def make_plan(
     *,
     run: str | None = None,
     seconds_per_slot: float = 0.0,
+    region: str = "",
 ) -> Plan:
     """A plan that every site can check and accept by its hash.
 
     Args:
         run: 32 hex digits; drawn at random by default.
         seconds_per_slot: when a site sends its vector, counted from the request.
+        region: the only one whose sites take part; empty: all.
     """
     labels = len(catalogue)
     dimension = len(model.initial.flat_weights())
@@ -153,6 +187,7 @@ def make_plan(
             early_stopping=config.train.early_stopping,
         ),
         seconds_per_slot=seconds_per_slot,
+        region=region,
     )
 
 

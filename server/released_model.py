@@ -17,9 +17,11 @@ from groundswell.server.versions import Provenance
 from groundswell.shared import checkpoint
 from groundswell.shared.accounting import central_multiplier, tpr_bound
 from groundswell.shared.checkpoint import Checkpoint, model_weights
+from groundswell.shared.demand_release import RegionRelease, belongs_to, of_region
+from groundswell.shared.errors import GroundswellError
 from groundswell.shared.inputs import task_from
 from groundswell.shared.model import initialise, load_weights
-from groundswell.shared.plan import GRADIENT, Plan
+from groundswell.shared.plan import DEMAND, GRADIENT, Plan
 from groundswell.shared.spec import ModelSpec
 
 
@@ -29,10 +31,16 @@ def write(
     """Write the checkpoint of a run.
 
     Args:
-        start: the released model that a run without rounds refreshes; its weights stay.
+        start: the released model that a run without rounds refreshes, or a region's run adds its
+            demand to; its weights stay.
+
+    Raises:
+        GroundswellError: the run of a region ended without its demand.
     """
     statistics = {name: np.asarray(value) for name, value in state.model.statistics.items()}
-    if plan.rounds == 0 and start is not None:
+    if plan.region:
+        written = _with_region(plan, state, start)
+    elif plan.rounds == 0 and start is not None:
         written = replace(
             start,
             statistics={**start.statistics, **statistics},
@@ -54,9 +62,30 @@ def write(
             plan.schedule.train_until,
             privacy=privacy_of(plan, state),
             card=_card(plan, state),
+            regions=start.regions if start is not None else {},
         )
     checkpoint.save(folder, written, workshop.backbone)
     return written
+
+
+def _with_region(plan: Plan, state: RunState, start: Checkpoint | None) -> Checkpoint:
+    """``start`` with the demand that a region's sites released; all else of it stays."""
+    records = [record for record in state.records if record.kind == DEMAND]
+    until = plan.schedule.train_until
+    if start is None or not records or until is None:
+        raise GroundswellError(f"the sites of {plan.region} released no demand; run it again")
+    own = of_region(state.model.statistics, plan.region)
+    release = RegionRelease(until, len(records[-1].survivors), privacy_of(plan, state))
+    others = {
+        name: tensor
+        for name, tensor in start.statistics.items()
+        if not belongs_to(name, plan.region)
+    }
+    return replace(
+        start,
+        statistics={**others, **own},
+        regions={**start.regions, plan.region: release},
+    )
 
 
 def register(registry: Path, run: RunFolder, plan: Plan, state: RunState) -> str:

@@ -37,10 +37,6 @@ class ModelTrends:
             InputError: the catalogue does not hold a label.
         """
         model = self._model()
-        if not model.demand:
-            raise Refusal("no-trends", "no federated demand was released for this model")
-        if request.region is not None:
-            raise Refusal("unknown-region", f"no region {request.region} has a roster of its own")
         block = _block(model, request)
         for label in request.labels:
             if label not in model.forecaster.catalogue.index:
@@ -50,28 +46,43 @@ class ModelTrends:
         found = _all_trends(model, block, request.lead)
         if found is None:
             raise Refusal("no-trends", "too few windows were released to learn trends from")
+        region = model.regions[request.region] if request.region is not None else None
         wanted = set(request.labels)
         chosen = [each for each in found if not wanted or each.label in wanted]
         return TrendsAnswer(
             as_of=moment(model.demand[block].as_of),
             window=format_duration(model.forecaster.task.window),
             unit=UNIT,
-            region=None,
+            region=request.region,
             action=request.action,
-            sites=None,
-            privacy=model.privacy,
+            sites=region.sites if region else None,
+            privacy=region.privacy if region else model.privacy,
             trends=tuple(chosen[: request.top]),
         )
 
 
 def _block(model: ServedModel, request: TrendsRequest) -> DemandBlock:
     """The released block that a question is about."""
-    block = DemandBlock(request.action)
+    region, action = request.region, request.action
+    if DemandBlock(region=region) not in model.demand:
+        if region is None:
+            raise Refusal("no-trends", "no federated demand was released for this model")
+        regions = sorted({each.region for each in model.demand if each.region is not None})
+        raise Refusal(
+            "unknown-region",
+            f"the sites of {region!r} made no release of their own for this model; those of "
+            f"{', '.join(regions) or 'no region'} did",
+        )
+    block = DemandBlock(action, region)
     if block not in model.demand:
-        known = sorted(each.action for each in model.demand if each.action is not None)
+        known = sorted(
+            each.action
+            for each in model.demand
+            if each.action is not None and each.region == region
+        )
         raise Refusal(
             "unknown-action",
-            f"the run released no demand of {request.action!r} alone; it has: "
+            f"the run released no demand of {action!r} alone; it has: "
             f"{', '.join(['all actions together', *known])}",
         )
     return block

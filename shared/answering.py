@@ -73,13 +73,22 @@ class Forecaster(Protocol):
         """The label whose text is most like each text, and the cosine of the two."""
 
 
+@dataclass(frozen=True)
+class Region:
+    """A region whose ``sites`` sites released demand of their own, and what that run promised."""
+
+    sites: int
+    privacy: Privacy
+
+
 @dataclass(frozen=True, eq=False)
 class ServedModel:
     """A forecaster under a version, with what its training promised.
 
     Attributes:
         hash: SHA-256 (hex) over its tensors.
-        demand: weekly demand over all sites, the blocks that a run released.
+        demand: weekly demand, the blocks that runs released.
+        regions: those whose sites made a release of their own.
         statistics_as_of: the model's population statistics cover events before it (microseconds).
     """
 
@@ -89,6 +98,7 @@ class ServedModel:
     items: ItemIndex
     hash: str
     demand: Mapping[DemandBlock, DemandRelease] = field(default_factory=dict)
+    regions: Mapping[str, Region] = field(default_factory=dict)
     statistics_as_of: int | None = None
 
     @property

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from safetensors.numpy import load_file, save_file
 
 from groundswell.shared.backbone import Backbone
 from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.demand_release import RegionRelease
 from groundswell.shared.errors import InputError, ModelError
 from groundswell.shared.interest import lora_config, peft_name
 from groundswell.shared.model import InterestModel
@@ -59,6 +60,7 @@ class Checkpoint:
         timezone: of times without one.
         privacy: both tiers' epsilons and the rest, as ``results.json`` has them.
         card: text of the model card.
+        regions: what the runs of regions say of the demand that stands among the statistics.
     """
 
     spec: ModelSpec
@@ -73,6 +75,7 @@ class Checkpoint:
     timezone: str = "UTC"
     privacy: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
+    regions: Mapping[str, RegionRelease] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Every tensor, by a name that tells where it belongs."""
@@ -132,6 +135,9 @@ def load(folder: Path, backbone: Backbone) -> Checkpoint:
             timezone=manifest["timezone"],
             privacy=manifest["privacy"],
             card=(folder / "README.md").read_text(encoding="utf-8"),
+            regions={
+                name: RegionRelease(**each) for name, each in manifest.get("regions", {}).items()
+            },
         )
         hashes = manifest["model_hash"], manifest["catalogue_hash"]
     except (
@@ -203,6 +209,8 @@ def _write(folder: Path, checkpoint: Checkpoint, backbone: Backbone) -> None:
         "privacy": dict(checkpoint.privacy),
         "catalogue": json.loads(catalogue.canonical_bytes()),
     }
+    if checkpoint.regions:
+        manifest["regions"] = {name: asdict(each) for name, each in checkpoint.regions.items()}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(checkpoint.card, encoding="utf-8")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +24,49 @@ Float64 = NDArray[np.float64]
 
 NOISE_TENSOR = "demand_noise"
 _EMPTY_DEVIATIONS = 4.0  # a window this close to nothing holds noise alone
-_TENSOR = re.compile(r"demand(?::(?P<action>.+))?", re.DOTALL)
+_TENSOR = re.compile(r"demand(?:@(?P<region>[a-z0-9._-]+))?(?::(?P<action>.+))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class DemandBlock:
-    """Whose demand is counted: by one action, or (None) by all that the task weighs."""
+    """Whose demand is counted.
+
+    Attributes:
+        action: by this one alone; None: by all that the task weighs.
+        region: at its sites alone, which made a release of their own; None: at all sites.
+    """
 
     action: str | None = None
+    region: str | None = None
 
     @property
     def tensor(self) -> str:
         """Name of the block's tensor among a model's statistics."""
-        return DEMAND if self.action is None else f"{DEMAND}:{self.action}"
+        return DEMAND + _at(self.region) + (f":{self.action}" if self.action is not None else "")
 
     @classmethod
     def of_tensor(cls, name: str) -> DemandBlock | None:
         """The block that a tensor of a model's statistics holds; None: another statistic."""
         found = _TENSOR.fullmatch(name)
-        return cls(found["action"]) if found else None
+        return cls(found["action"], found["region"]) if found else None
 
 
 ALL_ACTIONS = DemandBlock()
+
+
+@dataclass(frozen=True)
+class RegionRelease:
+    """What a region's own run says of the demand that it released.
+
+    Attributes:
+        as_of: where the last window ends (microseconds).
+        sites: whose vectors stand in the sum.
+        privacy: of that run, as a model's own.
+    """
+
+    as_of: int
+    sites: int
+    privacy: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,21 +90,42 @@ class DemandRelease:
 
 
 def released_demand(
-    statistics: Mapping[str, Float32], as_of: int | None
+    statistics: Mapping[str, Float32], as_of: int | None, region: str | None = None
 ) -> dict[DemandBlock, DemandRelease]:
-    """The blocks of a release, all without the windows before the federation's data began."""
-    if as_of is None or ALL_ACTIONS.tensor not in statistics:
+    """The blocks of one release, all without the windows before its sites' data began.
+
+    Args:
+        as_of: where its last window ends (microseconds); None: there is no release.
+        region: whose; None: of all sites.
+    """
+    if as_of is None or DemandBlock(region=region).tensor not in statistics:
         return {}
-    noise = float(statistics[NOISE_TENSOR][0])
+    noise = float(statistics[NOISE_TENSOR + _at(region)][0])
     blocks = {
         block: tensor.astype(np.float64).T
         for name, tensor in statistics.items()
-        if (block := DemandBlock.of_tensor(name)) is not None
+        if (block := DemandBlock.of_tensor(name)) is not None and block.region == region
     }
     first = min(_first_heard(values, noise) for values in blocks.values())
     return {
         block: DemandRelease(values[:, first:], noise, as_of) for block, values in blocks.items()
     }
+
+
+def of_region(statistics: Mapping[str, Float32], region: str) -> dict[str, Float32]:
+    """The tensors of a release that a region's sites made, under names of the region's own."""
+    found = {
+        replace(block, region=region).tensor: tensor
+        for name, tensor in statistics.items()
+        if (block := DemandBlock.of_tensor(name)) is not None and block.region is None
+    }
+    return {**found, NOISE_TENSOR + _at(region): statistics[NOISE_TENSOR]} if found else {}
+
+
+def belongs_to(name: str, region: str) -> bool:
+    """Whether a tensor of a model's statistics is part of a region's own release."""
+    block = DemandBlock.of_tensor(name)
+    return name == NOISE_TENSOR + _at(region) or (block is not None and block.region == region)
 
 
 def acted_on(
@@ -106,6 +149,10 @@ def acted_on(
     found = np.zeros((len(h), labels), dtype=np.bool_)
     found[coming.row()[counted], coming.label[counted]] = True
     return found
+
+
+def _at(region: str | None) -> str:
+    return "" if region is None else f"@{region}"
 
 
 def _first_heard(values: Float64, noise: float) -> int:

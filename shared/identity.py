@@ -136,7 +136,10 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the consortium's CA vouches for: this key is this site of this merchant."""
+    """What the consortium's CA vouches for: this key is this site of this merchant.
+
+    ``region`` names the roster that the site may stand in besides that of all sites; empty: none.
+    """
 
     name: str
     merchant: str
@@ -145,6 +148,7 @@ class Certificate:
     not_before: int
     not_after: int
     serial: int
+    region: str = ""
 
     def sealed_by(self, authority: SigningKey) -> wire.Signed:
         """The certificate, signed by the CA."""
@@ -157,6 +161,7 @@ class Certificate:
                 not_before=self.not_before,
                 not_after=self.not_after,
                 serial=self.serial,
+                region=self.region,
             )
         )
 
@@ -171,10 +176,12 @@ class Certificate:
             body.not_before,
             body.not_after,
             body.serial,
+            body.region,
         )
         sound = (
             is_name(body.name)
             and is_name(body.merchant)
+            and (not body.region or is_name(body.region))
             and len(body.public_key) == PUBLIC_KEY_BYTES
             and 1 <= body.declared_users <= _LARGEST_USERS
             and declared_users(body.declared_users) == body.declared_users

@@ -142,6 +142,15 @@ class Plan(BaseModel):
     schedule: Schedule
     optimiser: OptimiserPlan
     seconds_per_slot: float = Field(ge=0)
+    # The only region whose sites take part; left out for all sites, as ``PlannedRelease.actions``.
+    region: str = Field(default="", exclude_if=lambda value: not value)
+
+    @model_validator(mode="after")
+    def _a_region_releases_its_demand_alone(self) -> Plan:
+        kinds = [release.kind for release in self.releases]
+        if self.region and (self.rounds or kinds != [DEMAND]):
+            raise ValueError("a plan for a region has no rounds, and releases demand alone")
+        return self
 
     @model_validator(mode="after")
     def _kinds_are_unique(self) -> Plan:

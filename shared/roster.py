@@ -37,6 +37,7 @@ class Terms:
         threshold: t, shares that rebuild a secret and signatures that unmask a sum.
         n_min: least survivors, the site included.
         colluders: c, number of merchants that may collude with the coordinator.
+        region: the only one whose sites may stand in a roster; empty: all sites may.
     """
 
     run: bytes
@@ -44,6 +45,7 @@ class Terms:
     threshold: int
     n_min: int
     colluders: int
+    region: str = ""
 
     def __post_init__(self) -> None:
         if len(self.run) != RUN_BYTES or len(self.plan_hash) != HASH_BYTES:
@@ -133,7 +135,7 @@ class Advertisement:
         Raises:
             Refusal: ``malformed``, ``bad-certificate``, ``certificate-expired``,
                 ``bad-signature``, ``wrong-run``, ``wrong-seq``, ``wrong-plan``,
-                ``wrong-threshold`` or ``bad-key``.
+                ``wrong-threshold``, ``wrong-region`` or ``bad-key``.
         """
         body = parse(wire.Advertisement, signed.body)
         certificate = trust.certificate(body.certificate, now)
@@ -147,6 +149,8 @@ class Advertisement:
             raise Refusal("wrong-plan", f"{certificate.name} accepted another plan")
         if body.threshold != terms.threshold:
             raise Refusal("wrong-threshold", f"{certificate.name} works with another threshold")
+        if terms.region and certificate.region != terms.region:
+            raise Refusal("wrong-region", f"{certificate.name} is no site of {terms.region}")
         keys = (body.channel_key, body.mask_key, body.commitment)
         if any(len(key) != KEY_BYTES for key in keys):
             raise Refusal("bad-key", f"{certificate.name} advertised a key of a wrong length")

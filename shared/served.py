@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from groundswell.shared.answering import Forecast, ServedModel
+from groundswell.shared.answering import Forecast, Region, ServedModel
 from groundswell.shared.backbone import Encoded
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.demand_release import released_demand
+from groundswell.shared.checkpoint import Checkpoint
+from groundswell.shared.demand_release import DemandBlock, DemandRelease, released_demand
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.predict import Forecaster, load_model
 from groundswell.shared.questions import Privacy, Tier
@@ -23,6 +24,7 @@ from groundswell.shared.text_engine_name import TextEngineName
 
 WEAK_LOCAL_EPSILON = 10.0
 WEAK_LOCAL_NOTE = "alone, the local tier protects little; this rests on secure aggregation"
+REGION_NOTE = "this release alone; each site's ledger adds it to all others"
 LEAST_RATE = 1e-12
 VERSION_DIGITS = 12
 
@@ -97,13 +99,29 @@ def serve_folder(
         privacy_of(checkpoint.privacy),
         ItemIndex.of(checkpoint.catalogue),
         checkpoint.hash,
-        released_demand(checkpoint.statistics, checkpoint.statistics_as_of),
+        _demand(checkpoint),
+        {
+            name: Region(each.sites, privacy_of(each.privacy, REGION_NOTE))
+            for name, each in checkpoint.regions.items()
+        },
         checkpoint.statistics_as_of,
     )
 
 
-def privacy_of(promised: Mapping[str, Any]) -> Privacy:
-    """Both tiers from the privacy object that manifest and results carry."""
+def _demand(checkpoint: Checkpoint) -> dict[DemandBlock, DemandRelease]:
+    """What all sites released together, and what the sites of each region released alone."""
+    found = released_demand(checkpoint.statistics, checkpoint.statistics_as_of)
+    for name, each in checkpoint.regions.items():
+        found |= released_demand(checkpoint.statistics, each.as_of, name)
+    return found
+
+
+def privacy_of(promised: Mapping[str, Any], note: str | None = None) -> Privacy:
+    """Both tiers from the privacy object that manifest and results carry.
+
+    Args:
+        note: to stand beside a tier that has no weakness of its own to tell.
+    """
     delta = promised.get("delta")
     tiers = {}
     for name in ("central", "local"):
@@ -116,6 +134,6 @@ def privacy_of(promised: Mapping[str, Any]) -> Privacy:
             noise_multiplier=values.get("noise_multiplier"),
             tpr_at_1pct_fpr=values.get("tpr_at_1pct_fpr"),
             delta=delta,
-            note=WEAK_LOCAL_NOTE if weak else None,
+            note=WEAK_LOCAL_NOTE if weak else note,
         )
     return Privacy(central=tiers["central"], local=tiers["local"])

@@ -110,6 +110,13 @@ class SizedPlan:
                 return entry
         raise KeyError(name)
 
+    def only(self, name: str) -> SizedPlan:
+        """One attempt of one kind at this noise, and nothing else; KeyError where it is none."""
+        kinds = (replace(self.kind(name), count=1, retries=0),)
+        found = _epsilons(kinds, self.delta, self.honest)
+        warnings = warnings_for(found.eps_l, self.honest)
+        return SizedPlan(kinds, found.eps_c, found.eps_l, self.delta, self.honest, warnings)
+
     def noise_multipliers(self) -> dict[str, float]:
         """sigma_L by kind."""
         return {entry.kind: entry.noise_multiplier for entry in self.kinds}

@@ -58,6 +58,7 @@ class Consortium:
         *,
         now: int,
         declared: Mapping[str, int] | None = None,
+        regions: Mapping[str, str] | None = None,
     ) -> Consortium:
         """A fresh consortium.
 
@@ -65,9 +66,10 @@ class Consortium:
             merchants: site name to merchant name.
             now: Unix seconds; certificates hold for a year from here.
             declared: declared users of each site, two significant digits; 1000 by default.
+            regions: site name to region, of those that have one.
         """
         keys = {name: SigningKey.generate() for name in [_CA, _COORDINATOR, *merchants]}
-        return cls._of(keys, merchants, now, declared)
+        return cls._of(keys, merchants, now, declared, regions or {})
 
     @classmethod
     def kept(
@@ -86,7 +88,7 @@ class Consortium:
             if not path.exists():
                 SigningKey.generate().write(path)
             keys[name] = SigningKey.read(path)
-        return cls._of(keys, merchants, now, declared)
+        return cls._of(keys, merchants, now, declared, {})
 
     @classmethod
     def _of(
@@ -95,6 +97,7 @@ class Consortium:
         merchants: Mapping[str, str],
         now: int,
         declared: Mapping[str, int] | None,
+        regions: Mapping[str, str],
     ) -> Consortium:
         authority, coordinator = keys[_CA], keys[_COORDINATOR]
         members = {}
@@ -102,8 +105,9 @@ class Consortium:
             key = keys[name]
             users = 1000 if declared is None else declared[name]
             certificate = Certificate(
-                name, merchant, key.public, users, now, now + YEAR_SECONDS, serial
-            )
+                name, merchant, key.public, users, now, now + YEAR_SECONDS, serial,
+                regions.get(name, ""),
+            )  # fmt: skip
             members[name] = Member(key, certificate.sealed_by(authority))
         return cls(authority, coordinator, members, dict(merchants), now)
 

@@ -63,7 +63,7 @@ class Refused(_message.Message):
     def __init__(self, code: _Optional[str] = ...) -> None: ...
 
 class CertificateBody(_message.Message):
-    __slots__ = ("name", "merchant", "public_key", "declared_users", "not_before", "not_after", "serial")
+    __slots__ = ("name", "merchant", "public_key", "declared_users", "not_before", "not_after", "serial", "region")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MERCHANT_FIELD_NUMBER: _ClassVar[int]
     PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class CertificateBody(_message.Message):
     NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
     NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
     SERIAL_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     name: str
     merchant: str
     public_key: bytes
@@ -78,7 +79,8 @@ class CertificateBody(_message.Message):
     not_before: int
     not_after: int
     serial: int
-    def __init__(self, name: _Optional[str] = ..., merchant: _Optional[str] = ..., public_key: _Optional[bytes] = ..., declared_users: _Optional[int] = ..., not_before: _Optional[int] = ..., not_after: _Optional[int] = ..., serial: _Optional[int] = ...) -> None: ...
+    region: str
+    def __init__(self, name: _Optional[str] = ..., merchant: _Optional[str] = ..., public_key: _Optional[bytes] = ..., declared_users: _Optional[int] = ..., not_before: _Optional[int] = ..., not_after: _Optional[int] = ..., serial: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
 
 class RevocationListBody(_message.Message):
     __slots__ = ("number", "issued_at", "expires_at", "serials")

@@ -42,10 +42,25 @@ def test_a_site_is_certified_by_its_fingerprint(authority: Authority, tmp_path: 
     certificate, path = authority.approve(request.path, request.fingerprint, now=NOW, days=365)
     assert (certificate.name, certificate.merchant, certificate.serial) == ("north", "acme", 1)
     assert certificate.declared_users == 1300
-    name = enrolment.accept_certificate(tmp_path / "north", path, trust_of(authority), NOW)
-    assert name == "north"
+    own = enrolment.accept_certificate(tmp_path / "north", path, trust_of(authority), NOW)
+    assert own == certificate
+    assert own.region == ""
     kept = armour.read_signed(tmp_path / "north" / "site.certificate", armour.CERTIFICATE)
     assert trust_of(authority).certificate(kept, NOW) == certificate
+
+
+def test_the_ca_gives_a_site_its_region(authority: Authority, tmp_path: Path) -> None:
+    request = requested(tmp_path, "shop")
+    for wrong in ("The North", "north/east", "north@"):
+        with pytest.raises(InputError, match="--region"):
+            authority.approve(request.path, request.fingerprint, now=NOW, days=365, region=wrong)
+    certificate, path = authority.approve(
+        request.path, request.fingerprint, now=NOW, days=365, region="north"
+    )
+    assert certificate.region == "north"
+    assert authority.entries()[-1].certificate.region == "north"
+    own = enrolment.accept_certificate(tmp_path / "shop", path, trust_of(authority), NOW)
+    assert own.region == "north"
 
 
 def test_another_fingerprint_is_refused_without_telling_the_right_one(

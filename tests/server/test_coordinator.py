@@ -15,7 +15,9 @@ from groundswell.server import run_folder
 from groundswell.server.audit_log import AuditLog
 from groundswell.server.ca import LIST_FILE, PUBLIC_FILE, Authority
 from groundswell.server.coordinator import Coordinator, settings_text
-from groundswell.server.coordinator_running import status_figures
+from groundswell.server.coordinator_planning import federation_of
+from groundswell.server.coordinator_running import new_run, status_figures
+from groundswell.server.planning import Federation
 from groundswell.server.run_folder import RunFolder, RunStatus, SiteStatus
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError, ModelError
@@ -38,9 +40,9 @@ def coordinator(tmp_path: Path, authority: Authority) -> Coordinator:
     )
 
 
-def certified(authority: Authority, folder: Path, name: str) -> Path:
+def certified(authority: Authority, folder: Path, name: str, region: str = "") -> Path:
     made = enrolment.request(folder / name, name=name, merchant=name, users=10)
-    _, path = authority.approve(made.path, made.fingerprint, now=NOW - 60, days=30)
+    _, path = authority.approve(made.path, made.fingerprint, now=NOW - 60, days=30, region=region)
     return path
 
 
@@ -82,6 +84,24 @@ def test_members_are_those_whose_certificates_hold(
     # The list on disk counts at once: no restart, no copy in memory.
     authority.revoke("north", now=NOW, days=30)
     assert [each.certificate.name for each in coordinator.members()] == ["south"]
+
+
+def test_a_region_is_the_sites_whose_certificates_name_it(
+    coordinator: Coordinator, authority: Authority, tmp_path: Path
+) -> None:
+    node = tmp_path / "node"
+    node.write_text("ecdsa")
+    for name, region in (("oslo", "north"), ("rome", "south"), ("bergen", "north"), ("web", "")):
+        coordinator.admit(certified(authority, tmp_path, name, region), node)
+    assert federation_of(coordinator, "north") == Federation(["bergen", "oslo"], 20)
+    assert federation_of(coordinator, "east") == Federation([], 0)
+    assert len(federation_of(coordinator).merchants) == 4
+
+
+def test_a_regions_demand_needs_a_model_to_go_with(coordinator: Coordinator) -> None:
+    with pytest.raises(InputError, match="--from"):
+        new_run(coordinator, None, None, "north")
+    assert coordinator.runs() == []
 
 
 def test_another_cas_certificate_is_not_admitted(coordinator: Coordinator, tmp_path: Path) -> None:

@@ -54,8 +54,9 @@ def test_what_was_not_released_is_refused(served: ServedModel) -> None:
             ModelTrends(partial(_same, model)).trends(TrendsRequest())
         assert caught.value.code == code
     source = ModelTrends(lambda: with_demand(served))
-    with pytest.raises(Refusal, match="no region north"):
+    with pytest.raises(Refusal, match="of no region did") as refused:
         source.trends(TrendsRequest(region="north"))
+    assert refused.value.code == "unknown-region"
     with pytest.raises(InputError, match="no such label"):
         source.trends(TrendsRequest(labels=("nothing",)))
 
