@@ -11,6 +11,7 @@ import pytest
 from groundswell.shared.backbone import load_backbone
 from groundswell.shared.errors import InputError
 from groundswell.simulation.benchmarks import quality_amazon as amazon
+from groundswell.simulation.benchmarks.amazon_counts import THRESHOLD, deviations, released
 from groundswell.simulation.benchmarks.amazon_data import load_department
 
 ITEMS, COLD_ITEM = 12, 11
@@ -50,13 +51,6 @@ def test_no_target_is_learned_from(folder: Path) -> None:
     assert department.cold.sum() == 6
 
 
-def test_a_users_vectors_count_items_and_unordered_pairs_of_near_steps() -> None:
-    (items, counts), (pairs, times) = amazon.user_vectors(np.array([3, 1, 3, 3]), 10)
-    assert (items.tolist(), counts.tolist()) == ([1, 3], [1, 3])
-    # 3-1, 1-3 next to each other and 1-3 two apart; 3 with itself is no pair.
-    assert (pairs.tolist(), times.tolist()) == ([13], [3])
-
-
 def test_each_variant_and_slice_stands_once_with_its_rows(folder: Path) -> None:
     found = amazon.run(folder, seeds=2)
     keys = [(case["data"], case["variant"], case["slice"]) for case in found["cases"]]
@@ -74,18 +68,24 @@ def test_each_variant_and_slice_stands_once_with_its_rows(folder: Path) -> None:
     assert found["equal"] is True
 
 
-def test_noise_falls_with_epsilon_and_eight_sites_add_it() -> None:
-    strict, loose = amazon.deviations(3.0), amazon.deviations(8.0)
+def test_noise_falls_with_epsilon_and_the_larger_share_has_less() -> None:
+    strict, loose = deviations(3.0), deviations(8.0)
     assert all(strict[kind] > loose[kind] for kind in strict)
     assert loose["pairs"] < loose["popularity"]
 
 
 def test_a_released_pair_is_above_the_threshold_of_its_noise(folder: Path) -> None:
     department = load_department(folder, "office", load_backbone())
-    counts = amazon.released(department, amazon.neighbours(department.unit), 8.0, 0)
-    kept = counts.pairs[counts.pairs > 0]
-    assert kept.min() >= amazon.THRESHOLD * amazon.deviations(8.0)["pairs"]
-    assert np.array_equal(counts.pairs, counts.pairs.T)
+    counts = released(department, 8.0, 0)
+    assert counts.pairs.data.min() >= THRESHOLD * deviations(8.0)["pairs"]
+
+
+def test_rows_to_choose_by_are_those_of_validation(folder: Path) -> None:
+    valid = load_department(folder, "office", load_backbone(), "valid")
+    test = load_department(folder, "office", load_backbone())
+    assert {len(history) for history in valid.histories} == {3}
+    assert {len(history) for history in test.histories} == {4}
+    assert valid.cold.sum() == 0
 
 
 def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:
