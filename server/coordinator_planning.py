@@ -136,7 +136,8 @@ def new_plan(coordinator: Coordinator, workshop: Workshop, region: str = "") -> 
     initial = ModelState(weights_of(workshop.model(spec)), {})
     federation = federation_of(coordinator, region)
     if region:
-        config, sized = region_plan_terms(config, region, federation)
+        everyone = federation_of(coordinator)
+        config, sized = region_plan_terms(config, region, federation, everyone)
     else:
         sized = size(config, federation)
     first = _day("data_from", settings.data_from)

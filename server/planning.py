@@ -97,7 +97,7 @@ def size(config: Config, federation: Federation) -> SizedPlan:
 
 
 def region_plan_terms(
-    config: Config, region: str, federation: Federation
+    config: Config, region: str, federation: Federation, everyone: Federation
 ) -> tuple[Config, SizedPlan]:
     """Configuration and noise of the release of a region's demand, by its own sites alone.
 
@@ -106,6 +106,7 @@ def region_plan_terms(
 
     Args:
         federation: the region's sites.
+        everyone: all sites; delta follows from them, since sites hold one delta for a window.
 
     Raises:
         Refusal: ``region-too-small``: the sites are too few for a roster of their own.
@@ -124,8 +125,11 @@ def region_plan_terms(
             f"{region} has {sites} sites, {honest} of them surely honest; a roster of its own "
             f"needs {n_min} and {n_min - colluders}",
         )
-    alone = config.model_copy(update={"train": config.train.model_copy(update={"rounds": 0})})
-    return alone, size(config, federation).only(DEMAND)
+    delta = config.resolved_delta(everyone.declared_users)
+    privacy = config.privacy.model_copy(update={"delta": delta})
+    fixed = config.model_copy(update={"privacy": privacy})
+    alone = fixed.model_copy(update={"train": config.train.model_copy(update={"rounds": 0})})
+    return alone, size(fixed, federation).only(DEMAND)
 
 
 def make_plan(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +115,12 @@ class DemoFederation:
         statistics: tuple[str, ...] = STATISTICS,
         hosts: Hosts | None = None,
         runs: int = _RUNS,
+        regions: Mapping[str, str] | None = None,
     ) -> DemoFederation:
         """Found a federation; an earlier demo in the folder is stopped and removed.
+
+        Args:
+            regions: site name to region, of those that have one.
 
         Raises:
             InputError: the folder holds something else.
@@ -137,7 +141,8 @@ class DemoFederation:
         file = demo.folder / "invitation.json"
         invitation(coordinator, workshop).write(file)
         for name in sorted(dataset.sites):
-            demo._enrol(name, dataset, Invitation.read(file), authority, runs)
+            region = (regions or {}).get(name, "")
+            demo._enrol(name, dataset, Invitation.read(file), authority, runs, region)
             tell(f"{name}: enrolled, imported")
         return demo
 
@@ -174,6 +179,7 @@ class DemoFederation:
         invited: Invitation,
         authority: Authority,
         runs: int,
+        region: str,
     ) -> None:
         frame = dataset.sites[name]
         file = self.folder / "data" / f"{name}.parquet"
@@ -194,7 +200,9 @@ class DemoFederation:
         (site.folder / DATA_FILE).write_text(_DATA.format(file=file))
         asked = enrolment.request(site.keys, name=name, merchant=name, users=settings.users)
         now = int(time.time())
-        _, certificate = authority.approve(asked.path, asked.fingerprint, now=now - 60, days=_DAYS)
+        _, certificate = authority.approve(
+            asked.path, asked.fingerprint, now=now - 60, days=_DAYS, region=region
+        )
         enrolment.accept_certificate(site.keys, certificate, site.trust, now)
         key = SigningKey.read(site.keys / enrolment.KEY_FILE)
         Ledger.create(site.ledger_file, key, name, site.policy()).close()

@@ -70,7 +70,7 @@ class Country:
         federation = Federation(sites, sum(self.setting.declared[name] for name in sites))
         config, sized = self.setting.config, size(self.setting.config, federation)
         if region:
-            config, sized = region_plan_terms(config, region, federation)
+            config, sized = region_plan_terms(config, region, federation, self.setting.federation)
         backbone, data = self.setting.backbone, self.setting.dataset
         initial = self.setting.initial_model(self.spec)
         facts = ModelFacts(backbone.name, backbone.hash, self.spec.to_dict(), initial)
@@ -325,22 +325,28 @@ def test_a_region_without_its_demand_adds_nothing(
 def test_too_few_sites_for_a_roster_are_refused_before_any_plan(
     country: Country, merchants: list[str]
 ) -> None:
+    few = Federation(merchants, 1000)
     with pytest.raises(Refusal) as refused:
-        region_plan_terms(country.setting.config, "islands", Federation(merchants, 1000))
+        region_plan_terms(country.setting.config, "islands", few, country.setting.federation)
     assert refused.value.code == "region-too-small"
 
 
 def test_a_region_costs_what_demand_costs_in_a_whole_run() -> None:
     config = load_config(None, {"model.statistics": ["popularity", "h5", "demand"]}).config
     federation = Federation(["a", "b", "c", "d"], 4000)
-    alone, sized = region_plan_terms(config, "north", federation)
-    whole = size(config, federation)
+    everyone = Federation([*federation.merchants, "e", "f"], 500_000)
+    alone, sized = region_plan_terms(config, "north", federation, everyone)
+    assert alone.privacy.delta == sized.delta == 1 / 5_000_000
+    fixed = load_config(
+        None, {"model.statistics": ["popularity", "h5", "demand"], "privacy.delta": sized.delta}
+    ).config
+    whole = size(fixed, federation)
     assert alone.train.rounds == 0
     assert [entry.kind for entry in sized.kinds] == ["demand"]
     assert sized.kind("demand").noise_multiplier == whole.kind("demand").noise_multiplier
     assert 0 < sized.eps_c < whole.eps_c
     with pytest.raises(InputError, match="no demand is released"):
-        region_plan_terms(load_config(None, {}).config, "north", federation)
+        region_plan_terms(load_config(None, {}).config, "north", federation, everyone)
 
 
 def test_a_plan_for_a_region_may_release_nothing_else(country: Country) -> None:
