@@ -2,8 +2,8 @@
 # Builds the images and runs the demo federation of four sites in them (make test-docker).
 #
 # Uses a private engine, so that no bridge, rule or image of this machine is touched, and needs no
-# container registry: the base image is made by debootstrap where it can't be had. Where an engine
-# can't be started, says which step failed and skips. WORK keeps images between runs.
+# container registry: where the base image or nginx can't be had, Debian's packages make them. Where
+# an engine can't be started, says which step failed and skips. WORK keeps images between runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,6 +11,7 @@ WORK=${WORK:-/var/tmp/groundswell-docker}
 NAMESPACE=groundswell-test
 SOCKET="unix://$WORK/docker.sock"
 BASE=python:3.11-slim-bookworm
+DOOR=nginx:1.29-alpine
 ROUNDS_SECONDS=${ROUNDS_SECONDS:-900}
 # The engine's own client: a newer one may ask for plug-ins that are not there.
 DOCKER=/usr/bin/docker
@@ -73,6 +74,18 @@ if ! docker image inspect "$BASE" > /dev/null 2>&1 && ! docker pull -q "$BASE" >
   tar -C "$WORK/base" -c . | docker import - "$BASE" > /dev/null || skip "import the base image"
 fi
 
+if ! docker image inspect "$DOOR" > /dev/null 2>&1 && ! docker pull -q "$DOOR" > /dev/null 2>&1; then
+  echo "nginx from Debian's package"
+  mkdir -p "$WORK/nginx"
+  (cd "$WORK/nginx" && rm -f ./*.deb && apt-get download -qq nginx && mv nginx_*.deb nginx.deb) \
+    > "$WORK/apt.log" 2>&1 || skip "download nginx" "see $WORK/apt.log"
+  DOCKER_BUILDKIT=1 docker build -q --network=host -t "$DOOR" -f - "$WORK/nginx" > "$WORK/build-nginx.log" 2>&1 \
+    <<< "FROM $BASE
+COPY nginx.deb /
+RUN dpkg -x /nginx.deb /
+CMD [\"nginx\", \"-g\", \"daemon off;\"]" || skip "make nginx" "see $WORK/build-nginx.log"
+fi
+
 # pip's own set-up goes in as secrets; a folder of wheels is served on loopback for the build.
 LINKS=${WHEEL_FOLDER:-}
 [ -n "$LINKS" ] || LINKS=$(python3 -m pip config get global.find-links 2>/dev/null || true)
@@ -114,5 +127,32 @@ docker inspect groundswell-demo_vault-1_1 --format '{{.HostConfig.NetworkMode}}'
 timeout "$ROUNDS_SECONDS" "$DOCKER" -H "$SOCKET" exec groundswell-demo_coordinator_1 \
   groundswell coordinator train /coordinator \
   || { compose logs --tail=40; echo "failed: train"; exit 1; }
+docker exec -i groundswell-demo_relay-1_1 python3 - <<'END'
+# What a site reaches: the Fleet path over TLS, and neither Control, nor plain HTTP, nor another port.
+import http.client, json, socket, ssl
+from pathlib import Path
+
+keys = Path("/site/relay-keys")
+host, port = json.loads((keys / "relay.json").read_text())["address"].split(":")
+context = ssl.create_default_context(cafile=str(keys / "root.pem"))
+
+
+def ask(path):
+    connection = http.client.HTTPSConnection(host, int(port), timeout=30, context=context)
+    connection.request("POST", path, b"", {"Content-Type": "application/protobuf"})
+    return connection.getresponse()
+
+
+assert ask("/v1/fleet/pull-messages").status == 401
+refused = ask("/v1/control/start-run")
+assert refused.status == 404 and refused.getheader("server") == "nginx"
+plain = http.client.HTTPConnection(host, int(port), timeout=30)
+plain.request("GET", "/healthz")
+assert plain.getresponse().status == 400
+for closed in (9091, 9443, 9464):
+    with socket.socket() as probe:
+        assert probe.connect_ex((host, closed)) != 0, closed
+print("nginx lets the Fleet path in, and nothing else")
+END
 docker exec groundswell-demo_coordinator_1 sh -c 'ls /coordinator/runs/*/model/manifest.json'
 echo "1 passed, 0 failed"

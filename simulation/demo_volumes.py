@@ -14,8 +14,8 @@ from groundswell.simulation.demo import DemoFederation, Hosts
 # As in docker/Dockerfile.
 _VAULT, _RELAY, _COORDINATOR = 10001, 10002, 10003
 _HOSTS = Hosts(
-    coordinator="coordinator:9443",
-    listen="0.0.0.0:9443",
+    coordinator="coordinator:8443",  # nginx; the coordinator's own proxy stays inside
+    listen="127.0.0.1:9443",
     superlink=9091,
     metrics=9464,
     runtime=9094,

@@ -54,7 +54,18 @@ def test_a_relay_mounts_its_socket_and_its_keys_alone(name: str, service: dict[s
     assert service["networks"]
 
 
-@pytest.mark.parametrize(("name", "service"), [*every("vault"), *every("relay"), *every("coord")])
+def test_the_door_is_the_user_who_may_read_the_key() -> None:
+    assert len(every("door")) == 2
+    for _, service in every("door"):
+        assert service["user"] == "10003:10003"
+        assert service["network_mode"] == "service:coordinator"
+        assert "cap_add" not in service
+
+
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [*every("vault"), *every("relay"), *every("coord"), *every("door")],
+)
 def test_services_are_hardened(name: str, service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
