@@ -3,29 +3,42 @@
 Pure functions on exact counts (a site's own) or noised ones (a federation's). A series is one label
 at one site; all series are fitted together, so a rule learned on one helps the others. Forecasts of
 an origin use nothing of its week or later, except what is public in advance: calendar and plan.
+Exact counts are forecast by two regressions over the same columns, one of the count and one of the
+odds of a surge; noised ones by :mod:`groundswell.shared.demand_noised`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from groundswell.shared.demand_features import FIRST_ORIGIN, DemandHistory, Design, Features
+from groundswell.shared.demand_features import (
+    FIRST_ORIGIN,
+    LEVEL_WEEKS,
+    SURGE_COUNT,
+    SURGE_RATIO,
+    DemandHistory,
+    Design,
+    Features,
+    least_surge,
+    surged,
+)
+from groundswell.shared.demand_fit import log_odds, logistic, ridge, sigmoid
+from groundswell.shared.demand_noised import NoisedDemand
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
-SURGE_RATIO = 1.5  # a surge exceeds this many times the mean of the last eight weeks
-SURGE_COUNT = 5.0  # and has at least so many buyers
-LEVEL_WEEKS = 8
 SES_WEIGHT = 0.2
 HOLT = (0.2, 0.05, 0.8)  # weights of level and trend, damping
-PENALTY = 1000.0
+PENALTY = 80.0
+SURGE_PENALTY = 30.0
 SMOOTHED_SHARE = 0.3
+_SURGING_LEVEL = 0.8  # mean of eight weeks below which five buyers are too rare to learn from
 _DISPERSION_PRIOR = 10.0  # expected count that the average dispersion is worth in a series
 _LEAST_DISPERSION = 1.02
 _LEAST_MEAN = 0.05
@@ -68,27 +81,25 @@ def forecast(
         ValueError: too few weeks, or calendar or plan end too early.
     """
     origin = history.counts.shape[1]
-    model = DemandModel(replace(history, noise=noise_std))
+    model = DemandModel(history)
+    model.check(origin, horizons)
     level = history.counts[:, -LEVEL_WEEKS:].mean(axis=1)
+    noised = NoisedDemand(history, noise_std) if noise_std > 0 else None
     columns = []
     for horizon in range(1, horizons + 1):
-        expected = model.mean(origin, horizon)
-        calm = blended(expected, damped_holt(history.counts, horizon))
         dispersion = model.dispersion(origin, horizon, noise_std)
-        p50, p90 = quantiles(calm, dispersion)
-        likely, low, high = surge(expected, level, dispersion, noise_std)
-        columns.append([calm, p50, p90, likely, low, high])
+        if noised is None:
+            expected = model.steadied(origin, horizon)
+            p50, p90 = quantiles(expected, dispersion)
+            likely, low, high = model.surge(origin, horizon)
+        else:
+            expected = noised.mean(horizon)
+            p50 = quantiles(expected, np.full_like(dispersion, noised.dispersion))[0]
+            p90 = np.maximum(quantiles(expected, dispersion)[1], p50)
+            likely, low, high = surge(expected, level, dispersion, noise_std)
+        columns.append([expected, p50, p90, likely, low, high])
     mean, p50, p90, likely, low, high = np.array(columns).transpose(1, 2, 0)
     return DemandForecast(mean, p50, p90, likely, low, high, resolvable(level, noise_std))
-
-
-def blended(expected: Float64, smoothed: Float64) -> Float64:
-    """What counts are forecast by: mostly the regression, steadied by damped Holt.
-
-    Surges are forecast from the regression alone: a slow average hides them.
-    """
-    result: Float64 = (1 - SMOOTHED_SHARE) * expected + SMOOTHED_SHARE * smoothed
-    return result
 
 
 def last_week(counts: Float64) -> Float64:
@@ -129,11 +140,11 @@ def damped_holt(
 
 
 class DemandModel:
-    """Ridge regression over lags, calendar and plan, refitted at every origin.
+    """Regressions over lags, surges so far, calendar and plan, refitted at every origin.
 
-    The target is the deviation from the mean of the last eight weeks, over the square root of that
-    mean: counts vary like their root. Weights are shared by all series, so no penalty on any one of
-    them is needed to keep rare labels calm.
+    One, a ridge, has the deviation from the mean of the last eight weeks as its target, over the
+    root of that mean: counts vary like their root. The other is a logistic one of whether a surge
+    came. Weights are shared by all series, so rare labels stay calm.
     """
 
     def __init__(self, history: DemandHistory, penalty: float = PENALTY) -> None:
@@ -142,22 +153,69 @@ class DemandModel:
         self._features = Features(history)
         self._designs: dict[tuple[int, int], Design] = {}
 
+    def check(self, origin: int, horizon: int) -> None:
+        """Raises ValueError where fewer than two origins are there to learn from."""
+        if len(self._origins(origin, horizon)) < 2:
+            raise ValueError(f"{origin} weeks are too few to forecast {horizon} ahead")
+
     def mean(self, origin: int, horizon: int = 1) -> Float64:
         """float64 ``[S]``: expected counts of week ``origin + horizon - 1``, from those before
-        ``origin``; raises ValueError where fewer than two origins are there to learn from."""
-        rows = [(self._design(t, horizon), t) for t in self._origins(origin, horizon)]
-        if len(rows) < 2:
-            raise ValueError(f"{origin} weeks are too few to forecast {horizon} ahead")
+        ``origin``; raises ValueError where too few weeks are there to learn from."""
+        self.check(origin, horizon)
+        earlier = [(self._design(t, horizon), t) for t in self._origins(origin, horizon)]
         counts = self._history.counts
-        features = rows[0][0].x.shape[1]
-        gram, moment = np.zeros((features, features)), np.zeros(features)
-        for design, t in rows:
-            gram += design.x.T @ design.x
-            moment += design.x.T @ design.target(counts[:, t + horizon - 1])
-        size = np.sqrt(np.diag(gram) / (len(rows) * len(counts))) + 1e-9
-        scaled = gram / np.outer(size, size) + self._penalty * np.eye(features)
-        weights = np.linalg.solve(scaled, moment / size) / size
-        return self._design(origin, horizon).counts(weights)
+        fitted = ridge(
+            np.concatenate([design.x for design, _ in earlier]),
+            np.concatenate([d.target(counts[:, t + horizon - 1]) for d, t in earlier]),
+            self._penalty,
+        )
+        design = self._design(origin, horizon)
+        return design.counts(fitted.at(design.x))
+
+    def steadied(self, origin: int, horizon: int = 1) -> Float64:
+        """float64 ``[S]``: expected counts, mostly the regression's, steadied by damped Holt.
+
+        Surges are forecast from the regression alone: a slow average hides them.
+        """
+        smoothed = damped_holt(self._history.counts[:, :origin], horizon)
+        expected = self.mean(origin, horizon)
+        result: Float64 = (1 - SMOOTHED_SHARE) * expected + SMOOTHED_SHARE * smoothed
+        return result
+
+    def surge(self, origin: int, horizon: int = 1) -> tuple[Float64, Float64, Float64]:
+        """Probability of a surge, and its 90 % interval; each float64 ``[S]``.
+
+        The log odds are the middle between the tail of the forecast count and the second
+        regression: the tail knows how many are expected, the other how labels like this surge.
+        """
+        tail = surge(
+            self.mean(origin, horizon),
+            self._design(origin, horizon).base,
+            self.dispersion(origin, horizon),
+        )
+        learned = self._learned_odds(origin, horizon)
+        likely, low, high = (sigmoid((log_odds(part) + learned) / 2) for part in tail)
+        return likely, low, high
+
+    def _learned_odds(self, origin: int, horizon: int) -> Float64:
+        """float64 ``[S]``: log odds of a surge by the regression on past surges."""
+        counts = self._history.counts
+        columns, came = [], []
+        for t in self._origins(origin, horizon):
+            design = self._design(t, horizon)
+            large = design.base >= _SURGING_LEVEL
+            columns.append(design.x[large])
+            came.append(surged(counts[large, t + horizon - 1], design.base[large]))
+        x, outcome = np.concatenate(columns), np.concatenate(came)
+        design = self._design(origin, horizon)
+        if not len(x):
+            return np.full(len(design.x), log_odds(np.zeros(1))[0])
+        found = logistic(x, outcome, SURGE_PENALTY).at(design.x)
+        # Below the level that was learned from, no line is to be trusted: at most the least odds.
+        small = design.base < _SURGING_LEVEL
+        found[small] = np.minimum(found[small], log_odds(np.array([outcome.mean()]))[0]) - 9
+        result: Float64 = found
+        return result
 
     def dispersion(self, origin: int, horizon: int = 1, noise_std: float = 0.0) -> Float64:
         """float64 ``[S]``: variance over mean of past weeks about their smoothed level.
@@ -222,12 +280,6 @@ def resolvable(level: Float64, noise_std: float) -> NDArray[np.bool_]:
     return result
 
 
-def surged(actual: Float64, level: Float64) -> NDArray[np.bool_]:
-    """bool ``[S]``: whether a week's count is a surge over the mean of the eight weeks before."""
-    result: NDArray[np.bool_] = (actual > SURGE_RATIO * level) & (actual >= SURGE_COUNT)
-    return result
-
-
 def wmape(predicted: Float64, actual: Float64) -> float:
     """Sum of absolute errors over the sum of what came."""
     return float(np.abs(predicted - actual).sum() / actual.sum())
@@ -250,8 +302,7 @@ def precision_at(
 
 
 def _exceeds(mean: Float64, level: Float64, dispersion: Float64) -> Float64:
-    least = np.maximum(np.floor(SURGE_RATIO * np.maximum(level, 0.0)) + 1, SURGE_COUNT)
-    found: Float64 = _counts(mean, dispersion).sf(least - 1)
+    found: Float64 = _counts(mean, dispersion).sf(least_surge(level) - 1)
     return found
 
 

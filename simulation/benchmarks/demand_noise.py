@@ -3,7 +3,9 @@
 The release is the one that a run with ``demand`` in ``[model].statistics`` makes: 26 windows, each
 user's cells as one vector under the public clip, and the noise of the default plan with this one
 more statistic to pay for. Both sides forecast from the same clipped counts and are measured on the
-next window's, in the same unit and without noise. Peer: the forecast without noise.
+next window's, in the same unit and without noise. Without noise there are two forecasts: the one
+that exact counts get, and the one that noised counts get, told that there is no noise. Peer: the
+better of the two.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from groundswell.server.planning import Federation, size
 from groundswell.shared.config import Config
 from groundswell.shared.demand import forecast, wmape
 from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
+from groundswell.shared.demand_noised import NoisedDemand
 from groundswell.shared.statistics import WeeklyDemand
 from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.datasets.marketplace import START, generate
@@ -62,32 +65,36 @@ def run(users: int = 200_000) -> dict[str, Any]:
         generate(Path(folder), users, 0, merchants=MERCHANTS)
         cells, labels, windows = read_cells(Path(folder))
     pasts = [past(cells, origin, labels) for origin in range(windows - ORIGINS, windows)]
-    exact = measure(pasts, 0.0, 0)
+    exact, same = measure(pasts, 0.0, 0), measure_noised_method(pasts)
     cases = [
-        _private(name, pasts, noise_deviation(users, share), exact["wmape"])
+        _private(name, pasts, noise_deviation(users, share), exact["wmape"], same["wmape"])
         for name, share in (("default split", None), ("half of the budget", HALF))
     ]
     ours = cases[0]["wmape"]
+    peer = min(exact["wmape"], same["wmape"])
     return {
         "name": "demand-noise",
         "machine": machine(),
         "ours": ours,
-        "peer": exact["wmape"],
+        "peer": peer,
         "unit": "WMAPE",
-        "ratio": exact["wmape"] / ours,
+        "ratio": peer / ours,
         "higher_is_better": False,
-        "equal": all(each["forecasts"] == exact["forecasts"] for each in cases),
-        "peer_name": "the same forecast without noise",
+        "equal": all(each["forecasts"] == exact["forecasts"] for each in [*cases, same]),
+        "peer_name": "the better of two forecasts without noise",
         "peer_version": f"numpy {np.__version__}",
         "cases": [
             *cases,
             {"case": "without noise", "noise": 0.0, "users": users, "labels": labels, **exact},
+            {"case": "without noise, by the method for noised counts", "noise": 0.0, **same},
         ],
     }
 
 
-def _private(name: str, pasts: list[Past], deviation: float, exact: float) -> dict[str, Any]:
-    """The mean over seeds of the noise, beside the error ``exact`` without any."""
+def _private(
+    name: str, pasts: list[Past], deviation: float, exact: float, same: float
+) -> dict[str, Any]:
+    """The mean over seeds of the noise, beside the errors of both methods without any."""
     seeds = [measure(pasts, deviation, seed) for seed in range(NOISES)]
     errors = [each["wmape"] for each in seeds]
     return {
@@ -96,6 +103,7 @@ def _private(name: str, pasts: list[Past], deviation: float, exact: float) -> di
         "wmape": mean(errors),
         "sd": stdev(errors),
         "times_noise_free": mean(errors) / exact,
+        "times_noise_free_same_method": mean(errors) / same,
         "resolvable": mean(each["resolvable"] for each in seeds),
         "forecasts": seeds[0]["forecasts"],
     }
@@ -171,18 +179,32 @@ def measure(pasts: list[Past], deviation: float, seed: int) -> dict[str, float]:
     generator = SeededRandomness(seed, "demand noise").generator()
     errors, resolved, total, forecasts = 0.0, 0.0, 0.0, 0
     for each in pasts:
-        labels, windows = each.released.shape
         noise = generator.normal(0.0, deviation, each.released.shape)
-        first = START + timedelta(weeks=each.first)
-        history = DemandHistory(
-            each.released + noise,
-            np.zeros(labels, dtype=np.int64),
-            run_up((), first, windows + 1),
-            month_phases(first, windows + 1),
-        )
-        found = forecast(history, 1, noise_std=deviation)
+        found = forecast(_history(each, noise), 1, noise_std=deviation)
         errors += wmape(found.p50[:, 0], each.came) * float(each.came.sum())
         resolved += float(each.came[found.resolvable].sum())
         total += float(each.came.sum())
         forecasts += int(np.isfinite(found.p50).sum())
     return {"wmape": errors / total, "resolvable": resolved / total, "forecasts": forecasts}
+
+
+def measure_noised_method(pasts: list[Past]) -> dict[str, float]:
+    """WMAPE of the method for noised counts where there is no noise."""
+    expected, forecasts = [], 0
+    for each in pasts:
+        exact = np.zeros(each.released.shape)
+        expected.append(NoisedDemand(_history(each, exact), 0.0).mean())
+        forecasts += int(np.isfinite(expected[-1]).sum())
+    came = np.concatenate([each.came for each in pasts])
+    return {"wmape": wmape(np.concatenate(expected), came), "forecasts": forecasts}
+
+
+def _history(past: Past, noise: Float64) -> DemandHistory:
+    labels, windows = past.released.shape
+    first = START + timedelta(weeks=past.first)
+    return DemandHistory(
+        past.released + noise,
+        np.zeros(labels, dtype=np.int64),
+        run_up((), first, windows + 1),
+        month_phases(first, windows + 1),
+    )

@@ -17,6 +17,7 @@ from groundswell.shared.demand_features import (
     Features,
     month_phases,
     run_up,
+    surged,
 )
 from groundswell.shared.task import Occasion
 
@@ -105,6 +106,35 @@ def test_a_known_promotion_is_learned() -> None:
     assert errors["with"] < 0.8 * errors["without"]
 
 
+def test_the_label_in_the_coming_mailer_is_the_likeliest_to_surge() -> None:
+    whole = history(totals=False)
+    assert whole.plan is not None
+    plan = whole.plan.copy()
+    plan[:, :, WEEKS] = 0
+    large = np.flatnonzero(whole.counts[:, -8:].mean(axis=1) > 8)
+    for series in large[:5]:
+        plan[0, :, WEEKS] = 0
+        plan[0, series, WEEKS] = 1
+        likely = demand.forecast(replace(whole, plan=plan), 1).surge[:, 0]
+        assert likely.argmax() == series
+
+
+def test_a_label_that_surges_often_is_likelier_to_surge_than_a_calm_one_of_its_level() -> None:
+    draw = np.random.default_rng(2)
+    restless = draw.random((SERIES, WEEKS)) < 0.2
+    restless[SERIES // 2 :] = False
+    counts = draw.poisson(np.where(restless, 24, 8)).astype(np.float64)
+    # The last weeks of all are alike, so that only the habit tells them apart.
+    counts[:, -8:] = 8
+    known = WEEKS + AHEAD
+    site = np.zeros(SERIES, dtype=np.int64)
+    found = demand.forecast(
+        DemandHistory(counts, site, run_up((), FIRST, known), month_phases(FIRST, known)), 1
+    )
+    half = SERIES // 2
+    assert found.surge[:half].mean() > 2 * found.surge[half:].mean()
+
+
 def test_a_forecast_has_the_shape_asked_for_and_ordered_quantiles() -> None:
     found = demand.forecast(history(), AHEAD)
     for values in (found.mean, found.p50, found.p90, found.surge):
@@ -158,7 +188,7 @@ def test_a_surge_smaller_than_its_noise_is_not_resolvable() -> None:
 def test_a_surge_needs_half_as_much_again_and_five_buyers() -> None:
     level = np.array([10.0, 10.0, 2.0, 2.0])
     actual = np.array([15.0, 16.0, 4.0, 5.0])
-    assert demand.surged(actual, level).tolist() == [False, True, False, True]
+    assert surged(actual, level).tolist() == [False, True, False, True]
     likely, _, _ = demand.surge(actual, level, np.full(4, 1.1))
     assert np.all((likely > 0) & (likely < 1))
 

@@ -52,3 +52,13 @@ def test_noise_costs_accuracy_and_hides_small_labels() -> None:
     assert exact["resolvable"] == 1.0
     assert 0 < noised["resolvable"] < 1.0
     assert demand_noise.measure([replace(past)], 40.0, 0) == noised
+
+
+def test_the_method_for_noised_counts_is_also_measured_without_noise() -> None:
+    generator = np.random.default_rng(0)
+    level = np.geomspace(50, 2000, 40)[:, None]
+    counts = generator.poisson(level, (40, 27)).astype(float)
+    past = demand_noise.Past(0, counts[:, :-1], counts[:, -1])
+    same = demand_noise.measure_noised_method([past])
+    assert same["forecasts"] == 40
+    assert same["wmape"] < demand_noise.measure([past], 80.0, 0)["wmape"]
