@@ -17,7 +17,7 @@ from groundswell.client.sources.files import expand
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
-from groundswell.shared.inputs import catalogue_from, task_from
+from groundswell.shared.inputs import catalogue_from, check_sources, task_from
 from groundswell.shared.roster import LARGEST_ROSTER, most_users
 from groundswell.shared.task import MICROSECOND, Task, held_back
 
@@ -105,6 +105,7 @@ def check_data(
             "no source of events is named",
             "name files, or use groundswell init",
         )
+    check_sources(config)
     task = task_from(config)
     catalogue = catalogue_from(config)
     report = CheckReport(labels=None if catalogue is None else len(catalogue))

@@ -171,6 +171,7 @@ def _write(folder: Path, checkpoint: Checkpoint, backbone: Backbone) -> None:
     config = lora_config(backbone, spec.layers, spec.rank, spec.alpha)
     config.inference_mode = True
     config.save_pretrained(str(folder))
+    _sort_targets(folder / "adapter_config.json")
     adapter, head = {}, {}
     for name, value in checkpoint.weights.items():
         if name.startswith(_HEAD):
@@ -214,6 +215,13 @@ def _write(folder: Path, checkpoint: Checkpoint, backbone: Backbone) -> None:
     text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(checkpoint.card, encoding="utf-8")
+
+
+def _sort_targets(file: Path) -> None:
+    """PEFT keeps the names in a set, whose order differs from one process to the next."""
+    told = json.loads(file.read_text(encoding="utf-8"))
+    told["target_modules"] = sorted(told["target_modules"])
+    file.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _replace(folder: Path, new: Path) -> None:

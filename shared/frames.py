@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ def events_frame(
                 "rename the column, or map it",
             )
         named[name] = found
+    table = _of_somebody(table, str(named["user"]))
     user = table[str(named["user"])].cast(pl.String)
     texts = {
         name: table[str(found)].cast(pl.String) if (found := named[name]) else None
@@ -71,6 +73,17 @@ def events_frame(
         table.select(profile_text(profile, table.columns).alias("text")).to_series(),
     ).filter(pl.col("text").is_not_null())
     return pl.concat([frame, told.unique(["user", "text", "time"], maintain_order=True)])
+
+
+def _of_somebody(table: pl.DataFrame, user: str) -> pl.DataFrame:
+    """The rows with a user; those of nobody would become one history of several people."""
+    known = table[user].cast(pl.String).str.strip_chars().fill_null("") != ""
+    missing = len(table) - int(known.sum())
+    if missing and missing == len(table):
+        raise InputError("[data].columns.user", user, "no row has a user", "map another column")
+    if missing:
+        warnings.warn(f"{missing} of {len(table)} rows have no user: left out", stacklevel=3)
+    return table.filter(known) if missing else table
 
 
 def histories_of(

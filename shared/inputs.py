@@ -8,12 +8,23 @@ import polars as pl
 from pydantic import ValidationError
 
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import Config
+from groundswell.shared.config import BY_FOLDER, Config
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import PROFILE
 from groundswell.shared.task import Occasion, Task
 
 _CALENDAR = ("date", "name", "category")
+
+
+def check_sources(config: Config) -> None:
+    """Refuse further tables beside one folder per site: no folder says whose their rows are."""
+    if config.sites.by == BY_FOLDER and config.data.also:
+        raise InputError(
+            "[[data.also]]",
+            ", ".join(name for table in config.data.also for name in table.events),
+            "one folder per site divides [data].events alone",
+            "divide by a column that every table has: [sites].by",
+        )
 
 
 def task_from(config: Config) -> Task:

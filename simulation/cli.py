@@ -60,9 +60,13 @@ def simulate(
     engine: Annotated[
         str, typer.Option(help="inprocess, or ray: Flower's Ray engine, for more cores.")
     ] = "inprocess",
-    out: Annotated[Path, typer.Option(help="Folder for everything that the run leaves.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for everything that the run leaves.",
+            show_default="runs/demo; with --config, runs/ and the name of the file's folder",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with what is in the folder.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Print the plan and its price, and end.")] = False,
     no_privacy: Annotated[
@@ -88,7 +92,7 @@ def simulate(
     from groundswell.simulation.federation import simulate as run
 
     options = Options(
-        out=out,
+        out=out or Path("runs") / (config.absolute().parent.name if config else "demo"),
         seeds=seeds,
         everything=compare == "all",
         private=not no_privacy,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +14,11 @@ from pathlib import Path
 from groundswell.server.checkpointing import RoundRecord
 from groundswell.server.rounds import Outcome, Report, Watch
 from groundswell.shared.config_file import LoadedConfig, load_config
-from groundswell.shared.errors import GroundswellError, InputError
+from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
 from groundswell.shared.results import DataSize, Privacy, Results, Round, write_whole
 from groundswell.shared.transfer import ModelState
-from groundswell.simulation import baselines, models, summaries
+from groundswell.simulation import baselines, models, run_out, summaries
 from groundswell.simulation.baselines.baseline import TrainingData
 from groundswell.simulation.central import train_centrally
 from groundswell.simulation.datasets import complete_journey, own
@@ -129,10 +127,10 @@ def simulate(
         loaded = load_config(Path(config) if config else None)
     options = options or Options(Path("runs/simulation"))
     progress = progress or Progress()
-    _check_folder(options.out)
+    run_out.check(options.out, resume=options.resume)
     # Rejected rows wait there for the rest: a run that fails leaves no part of itself.
     with tempfile.TemporaryDirectory() as aside:
-        return _simulate(loaded, options, progress, Path(aside) / "quarantine.parquet")
+        return _simulate(loaded, options, progress, Path(aside) / run_out.QUARANTINE)
 
 
 def _simulate(
@@ -142,7 +140,8 @@ def _simulate(
     progress.phase("reading and preparing the data", 0)
     dataset = load_dataset(loaded, quarantine)
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.resume:
+        run_out.begin(options.out)
     found = Outcomes()
     for number in range(options.seeds):
         _one_seed(setting, options, progress, found, number)
@@ -158,17 +157,8 @@ def _simulate(
         peak_rss_mib=_peak_rss_mib(),
     )
     _write(setting, loaded, options, found, results)
-    _put(quarantine, options.out / quarantine.name)
+    run_out.put_quarantine(quarantine, options.out)
     return results
-
-
-def _check_folder(out: Path) -> None:
-    """Raise InputError where the folder can't be made or written, before anything is computed."""
-    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise InputError("--out", str(out), f"{nearest.name} is a file", "name a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError("--out", str(out), "the folder can't be written", "name another one")
 
 
 def _one_seed(
@@ -314,22 +304,10 @@ def _write(
     write_report(out / "report.html", setting, found.measured, results, out / "model")
 
 
-def _put(rejected: Path, target: Path) -> None:
-    """Rejected rows, a file or a folder with one for each site, in the place of earlier ones."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    target.unlink(missing_ok=True)
-    if rejected.exists():
-        shutil.move(rejected, target)
-
-
 @contextmanager
 def _folder(options: Options, saved: bool) -> Iterator[Path]:
     """The run's own folder for the saved model; a temporary one for what is only measured."""
     if saved:
-        if not options.resume:
-            for name in ("sites", "state", "keys"):
-                shutil.rmtree(options.out / name, ignore_errors=True)
         yield options.out
     else:
         with tempfile.TemporaryDirectory() as folder:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from groundswell.client.contributions import SiteData, Workplace
 from groundswell.server.applying import Surroundings
 from groundswell.server.planning import Federation, ModelFacts, make_plan, size
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue, load_backbone
 from groundswell.shared.config import Config
+from groundswell.shared.errors import InputError
 from groundswell.shared.features import LabelSpace
 from groundswell.shared.identity import declared_users
 from groundswell.shared.model import InterestModel, weights_of
 from groundswell.shared.plan import Plan
 from groundswell.shared.sizing import SizedPlan
 from groundswell.shared.spec import ModelSpec
+from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.central import train_centrally
 from groundswell.simulation.datasets.dataset import Dataset
@@ -45,7 +49,11 @@ class Setting:
 
     @classmethod
     def build(cls, config: Config, dataset: Dataset, seed: int) -> Setting:
-        """Prepare the sites and encode the catalogue."""
+        """Prepare the sites and encode the catalogue.
+
+        Raises:
+            InputError: the sites are too few, or no user can be measured.
+        """
         sites = prepare_sites(dataset, seed)
         check_survivors(config.resolved_n_min(len(sites.names)), len(sites.names))
         backbone = load_backbone(config.model.backbone, download=config.model.download)
@@ -53,6 +61,7 @@ class Setting:
         times = dataset.times.test if len(dataset.times.test) else dataset.times.validation
         labels = len(dataset.catalogue)
         measured = EvaluationSet.build(sites.pooled.histories, times, dataset.task, labels)
+        _check_measured(measured, times, dataset.task)
         return cls(config, dataset, sites, backbone, encoded, measured)
 
     @property
@@ -123,3 +132,24 @@ class Setting:
         """What the coordinator's post-processing uses; without BERT no text is alike any other."""
         embeddings = self.encoded.unit if bert else np.zeros_like(self.encoded.unit)
         return Surroundings(self.dataset.catalogue, embeddings)
+
+
+def _check_measured(measured: EvaluationSet, times: NDArray[np.int64], task: Task) -> None:
+    """Refuse data of which nothing could be measured, before anything is trained."""
+    if len(measured.row):
+        return
+    histories = measured.histories
+    if not ((histories.label >= 0) & (histories.weight > 0)).any():
+        raise InputError(
+            "[task].actions",
+            ", ".join(task.actions),
+            "no event of a known label has one of these actions",
+            "name the actions of the data, as `groundswell check` lists them",
+        )
+    days = [datetime.fromtimestamp(at / 1e6, UTC).date().isoformat() for at in times.tolist()]
+    raise InputError(
+        "[evaluation]",
+        ", ".join(days) or "no window",
+        "no user has an event before and one within these windows, the last ones of the data",
+        "hold back a window; or, if a stray event lies far behind the others, set [data].latest",
+    )

@@ -16,13 +16,20 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
-from groundswell.shared.inputs import catalogue_from, task_from
+from groundswell.shared.inputs import catalogue_from, check_sources, task_from
 from groundswell.shared.task import MICROSECOND, held_back
 from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.sites import by_column, by_hash, by_home, check_users, roster_names
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SEEN = "which labels exist: there is no catalogue, so the labels seen in the events are public"
+_TIMES = "the times of the forecasts, which follow from the first and the last event of anyone"
+_SEEN = (
+    "which labels exist, and the text that most of a label's users have: there is no catalogue, so "
+    "what is seen in the events is public"
+)
+# A text is taken for the label's own, not for what one user has typed, where so many users have it.
+_USERS_OF_A_TEXT = 10
+_SEARCH = "search"
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
     Raises:
         InputError: the configuration, a source or the catalogue is wrong, or the data are too few.
     """
+    check_sources(config)
     task = task_from(config)
     catalogue = catalogue_from(config)
     rule = config.sites.by
@@ -80,15 +88,17 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
         times,
         notes=tuple(notes),
         generated=config.data.generated,
-        excludes=(_SEEN,) if seen else (),
+        excludes=(_TIMES, _SEEN) if seen else (_TIMES,),
     )
     return OwnData(dataset, tuple(reports))
 
 
 def seen_labels(sites: Mapping[str, pl.DataFrame]) -> Catalogue:
-    """A catalogue of the labels that occur, each with its most frequent text.
+    """A catalogue of the labels that occur, each with the text that most users have with it.
 
-    This mixes users, so a deployed site never does it; a simulation says so in ``excludes``.
+    A text that fewer than ten users have, or that was searched for, is nobody's but theirs: the
+    label's name stands in its place. This mixes users, so a deployed site never does it; a
+    simulation says so in ``excludes``.
 
     Raises:
         InputError: no event has a label or an item.
@@ -96,16 +106,19 @@ def seen_labels(sites: Mapping[str, pl.DataFrame]) -> Catalogue:
     label = pl.coalesce("label", "item").alias("label")
     rows = (
         pl.concat([events.lazy() for events in sites.values()])
-        .select(label, "item", "text")
+        .select("site", "user", "action", label, "item", "text")
         .filter(pl.col("label").is_not_null())
     )
-    texts = (
-        rows.group_by("label", "text")
-        .len()
-        .sort("label", "len", "text", descending=[False, True, False], nulls_last=True)
+    common = (
+        rows.filter(pl.col("text").is_not_null(), pl.col("action") != _SEARCH)
+        .group_by("label", "text")
+        .agg(pl.struct("site", "user").n_unique().alias("users"))
+        .filter(pl.col("users") >= _USERS_OF_A_TEXT)
+        .sort("label", "users", "text", descending=[False, True, False])
         .group_by("label", maintain_order=True)
-        .agg(pl.col("text").drop_nulls().first())
+        .agg(pl.col("text").first())
     )
+    texts = rows.select("label").unique().join(common, on="label", how="left")
     sizes = rows.group_by("label").agg(pl.col("item").drop_nulls().n_unique().clip(1).alias("size"))
     table = texts.join(sizes, on="label").sort("label").collect()
     if table.is_empty():
@@ -166,7 +179,7 @@ def _from_folders(
         folders.setdefault(file.parent.name, []).append(str(file))
     frames, reports = {}, []
     for site, files in sorted(folders.items()):
-        of_site = data.model_copy(update={"events": tuple(files), "also": ()})
+        of_site = data.model_copy(update={"events": tuple(files)})
         rejected = quarantine / f"{site}.parquet" if quarantine else None
         events, report = _prepared(of_site, catalogue, site, rejected)
         frames[site] = events.with_columns(site=pl.lit(site))

@@ -12,8 +12,10 @@ import pytest
 from groundswell.client.annotate import encode
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
+from groundswell.simulation import run_out
 from groundswell.simulation.datasets.own import load
 from groundswell.simulation.federation import Options, simulate
+from groundswell.simulation.setting import Setting
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 ITEMS = "sku,kind,title\n1,tea,Green tea\n2,jam,Plum jam\n3,tea,Black tea\n"
@@ -52,7 +54,8 @@ def test_hash_is_the_default_and_says_so(tmp_path: Path) -> None:
     assert sorted(data.sites) == [f"site-0{i}" for i in range(1, 5)]
     assert data.catalogue.labels == ("jam", "tea")
     assert "split by hash into 4 sites" in data.notes[0]
-    assert data.excludes == ()
+    assert len(data.excludes) == 1
+    assert "times of the forecasts" in data.excludes[0]
     assert len(data.times.validation) == 2
     assert data.times.validation[-1] == int((START + timedelta(weeks=9)).timestamp()) * 10**6
     users = [encode(frame, data.catalogue, data.task).users for frame in data.sites.values()]
@@ -99,6 +102,32 @@ def test_one_folder_per_site(tmp_path: Path) -> None:
     assert own.dataset.sites["north"]["site"].unique().to_list() == ["north"]
 
 
+def test_a_table_that_no_folder_divides_is_refused(tmp_path: Path) -> None:
+    shop(tmp_path)
+    table = {"events": str(tmp_path / "events.parquet"), "columns": {"item": "sku"}}
+    with pytest.raises(InputError, match="one folder per site"):
+        load(config(tmp_path, data={**table, "also": [table]}, sites={"by": "folder"}))
+
+
+def test_what_one_user_typed_never_becomes_the_text_of_a_label(tmp_path: Path) -> None:
+    frame = shop(tmp_path).with_columns(
+        action=pl.lit("view"), text=pl.lit("green tea"), label=pl.lit("tea")
+    )
+    own = frame.head(1).with_columns(label=pl.lit("rare"), text=pl.lit("divorce lawyer"))
+    searched = frame.with_columns(
+        action=pl.lit("search"), label=pl.lit("found"), text=pl.lit("looking for it")
+    )
+    pl.concat([frame, own, searched]).write_parquet(tmp_path / "events.parquet")
+    columns = {name: name for name in ("action", "label", "text")}
+    section = {"events": str(tmp_path / "events.parquet"), "columns": columns}
+    found = load(config(tmp_path, data=section, catalogue={})).dataset.catalogue
+    assert dict(zip(found.labels, found.texts, strict=True)) == {
+        "tea": "green tea",
+        "rare": "rare",
+        "found": "found",
+    }
+
+
 def test_without_a_catalogue_the_labels_seen_are_public_and_it_says_so(tmp_path: Path) -> None:
     shop(tmp_path)
     section = {
@@ -108,7 +137,7 @@ def test_without_a_catalogue_the_labels_seen_are_public_and_it_says_so(tmp_path:
     data = load(config(tmp_path, data=section, catalogue={})).dataset
     assert data.catalogue.labels == ("1", "2", "3")
     assert data.catalogue.texts[0] in {"s0", "s1", "s2"}
-    assert "labels seen in the events are public" in data.excludes[0]
+    assert "what is seen in the events is public" in data.excludes[1]
     for frame in data.sites.values():
         assert (encode(frame, data.catalogue, data.task).label >= 0).all()
 
@@ -155,18 +184,62 @@ def test_a_simulation_that_fails_leaves_no_quarantine_and_touches_no_earlier_one
         simulate(path, Options(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
     earlier = tmp_path / "old" / "quarantine.parquet"
-    earlier.parent.mkdir()
+    run_out.begin(earlier.parent)
     earlier.write_bytes(b"of an earlier run")
     with pytest.raises(InputError, match="n_min"):
         simulate(path, Options(earlier.parent))
     assert earlier.read_bytes() == b"of an earlier run"
-    assert list(earlier.parent.iterdir()) == [earlier]
+    assert sorted(earlier.parent.iterdir()) == [earlier.parent / run_out.MARK, earlier]
+
+
+def test_a_folder_with_files_of_the_users_own_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = with_a_rejected_row(tmp_path, sites=4)
+    key = tmp_path / "own" / "keys" / "id_ed25519"
+    key.parent.mkdir(parents=True)
+    key.write_text("mine")
+    with pytest.raises(InputError, match="holds keys"):
+        simulate(path, Options(tmp_path / "own"))
+    assert key.read_text() == "mine"
+    with pytest.raises(InputError, match="no run was begun there"):
+        simulate(path, Options(tmp_path / "none", resume=True))
+
+
+def test_a_new_run_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
+    run_out.begin(tmp_path)
+    for name in ("results.json", "heads.json", "report.html"):
+        (tmp_path / name).touch()
+    (tmp_path / "sites" / "north").mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    run_out.check(tmp_path)
+    run_out.begin(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [run_out.MARK, "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"task": {"actions": {"buy": 1.0}}}, "one of these actions"),
+        ({"evaluation": {"validation": 1}}, "stray event"),
+    ],
+)
+def test_data_of_which_nothing_can_be_measured_are_refused_before_training(
+    tmp_path: Path, section: dict[str, dict[str, object]], said: str
+) -> None:
+    frame = shop(tmp_path)
+    stray = frame.head(1).with_columns(time=pl.lit(START + timedelta(days=400)))
+    pl.concat([frame, stray.cast(frame.schema)]).write_parquet(tmp_path / "events.parquet")
+    if "task" in section:
+        frame.write_parquet(tmp_path / "events.parquet")
+    made = config(tmp_path, **section)
+    with pytest.raises(InputError, match=said):
+        Setting.build(made, load(made).dataset, 0)
 
 
 def test_rejected_rows_come_with_the_results_and_replace_earlier_ones(tmp_path: Path) -> None:
     path = with_a_rejected_row(tmp_path, sites=4)
     quarantine = tmp_path / "out" / "quarantine.parquet"
-    quarantine.mkdir(parents=True)  # of a run with one folder a site
+    run_out.begin(quarantine.parent)
+    quarantine.mkdir()  # of a run with one folder a site
     (quarantine / "site-01.parquet").touch()
     simulate(path, Options(quarantine.parent))
     assert (quarantine.parent / "results.json").exists()
