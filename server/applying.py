@@ -83,13 +83,15 @@ def apply_gradient(
 def read_score(release: PlannedRelease, total: SecureTotal) -> Score:
     """Mean NDCG@10 over users from the sums (of users' means, of users).
 
-    The standard error is that of the noise (delta method); it does not hold the users' spread.
+    The standard error is that of the noise (delta method); it does not hold the users' spread. With
+    few users noise can drown the score: no NDCG lies outside 0..1, and the error tells the rest.
     """
     scored, users = decode(total.total, release.clip_norm, release.scale)
     users = max(float(users), 1.0)
     value = float(scored) / users
     deviation = noise_deviation(release, len(total.survivors))
-    return Score(value, deviation * math.sqrt(1 + value * value) / users)
+    error = deviation * math.sqrt(1 + value * value) / users
+    return Score(min(max(value, 0.0), 1.0), error)
 
 
 def finish(state: RunState) -> RunState:
