@@ -17,8 +17,15 @@ from groundswell.server.versions import Provenance
 from groundswell.shared import checkpoint
 from groundswell.shared.accounting import central_multiplier, tpr_bound
 from groundswell.shared.checkpoint import Checkpoint, model_weights
-from groundswell.shared.demand_release import RegionRelease, belongs_to, of_region
+from groundswell.shared.demand_release import (
+    NOISE_TENSOR,
+    DemandBlock,
+    RegionRelease,
+    belongs_to,
+    of_region,
+)
 from groundswell.shared.errors import GroundswellError
+from groundswell.shared.histories import Float32
 from groundswell.shared.inputs import task_from
 from groundswell.shared.model import initialise, load_weights
 from groundswell.shared.plan import DEMAND, GRADIENT, Plan
@@ -37,13 +44,13 @@ def write(
     Raises:
         GroundswellError: the run of a region ended without its demand.
     """
-    statistics = {name: np.asarray(value) for name, value in state.model.statistics.items()}
+    statistics = _up_to_date(plan, state)
     if plan.region:
         written = _with_region(plan, state, start)
     elif plan.rounds == 0 and start is not None:
         written = replace(
             start,
-            statistics={**start.statistics, **statistics},
+            statistics=statistics,
             statistics_as_of=plan.schedule.train_until,
             privacy=privacy_of(plan, state),
         )
@@ -66,6 +73,22 @@ def write(
         )
     checkpoint.save(folder, written, workshop.backbone)
     return written
+
+
+def _up_to_date(plan: Plan, state: RunState) -> dict[str, Float32]:
+    """The statistics without the demand of an earlier model that this run did not release anew.
+
+    Demand is a series of windows that ends with the run; an older one would take on its date.
+    """
+    release = plan.release(DEMAND) if DEMAND not in state.left_out else None
+    actions: set[str | None] = {None, *release.actions} if release else set()
+    kept = {}
+    for name, value in state.model.statistics.items():
+        block = DemandBlock.of_tensor(name)
+        old = block is not None and block.region is None and block.action not in actions
+        if not old and (release is not None or name != NOISE_TENSOR):
+            kept[name] = np.asarray(value)
+    return kept
 
 
 def _with_region(plan: Plan, state: RunState, start: Checkpoint | None) -> Checkpoint:

@@ -319,6 +319,18 @@ def test_a_region_without_its_demand_adds_nothing(
     assert not (tmp_path / "second").exists()
 
 
+def test_demand_that_a_later_run_does_not_release_anew_does_not_take_on_its_date(
+    country: Country, released: tuple[Plan, RunState, RunState], tmp_path: Path
+) -> None:
+    setting, data = country.setting, country.setting.dataset
+    workshop = Workshop(setting.config, data.catalogue, setting.backbone, setting.encoded)
+    whole = released[1]
+    assert "demand" in whole.model.statistics
+    missed = replace(whole, left_out=("demand",))
+    written = released_model.write(tmp_path / "later", workshop, country.plan(), missed, None)
+    assert not [name for name in written.statistics if name.startswith("demand")]
+
+
 @pytest.mark.parametrize(
     "merchants", [["a", "b"], ["a", "a", "a", "b"]], ids=["two sites", "three of one merchant"]
 )
