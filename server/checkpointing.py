@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from groundswell.server.optimiser import OptimiserState, initial_state
 from groundswell.server.spending import Spent
-from groundswell.shared.errors import ModelError
+from groundswell.shared.errors import InputError, ModelError
 from groundswell.shared.transfer import ModelState, Tensor
 
 _NAME = "state.safetensors"
@@ -106,7 +106,8 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
     """The last saved state of the run of this plan, or None where none was saved.
 
     Raises:
-        ModelError: the file is damaged or belongs to another plan.
+        ModelError: the file is damaged.
+        InputError: it belongs to another plan.
     """
     path = folder / _NAME
     if not path.exists():
@@ -118,7 +119,12 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
     except (SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path}: the checkpoint is damaged; start the run anew") from error
     if rest["plan"] != plan_hash.hex():
-        raise ModelError(f"{path}: the checkpoint is of another plan; name another folder")
+        raise InputError(
+            "--resume",
+            str(path),
+            "what was saved there is of another plan",
+            "give the options of that run, or begin anew without --resume",
+        )
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
