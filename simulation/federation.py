@@ -140,8 +140,6 @@ def _simulate(
     progress.phase("reading and preparing the data", 0)
     dataset = load_dataset(loaded, quarantine)
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
-    if not options.resume:
-        run_out.begin(options.out)
     found = Outcomes()
     for number in range(options.seeds):
         _one_seed(setting, options, progress, found, number)
@@ -205,6 +203,8 @@ def _federated(
 ) -> None:
     plan = setting.plan(variant.config, variant.spec, run=run_id(seed, variant.name))
     if saved:
+        if not options.resume:  # nothing of an earlier run goes before this one's plan stands
+            run_out.begin(options.out)
         progress.prepared(_facts(setting))
         progress.planned(plan, setting.sized(variant.config))
     progress.phase(f"training {variant.name}", 0 if saved else plan.rounds)

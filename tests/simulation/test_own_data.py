@@ -215,6 +215,18 @@ def test_a_new_run_leaves_nothing_of_the_one_before(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [run_out.MARK, "notes.txt"]
 
 
+def test_a_plan_that_is_refused_leaves_the_earlier_run_as_it_was(tmp_path: Path) -> None:
+    path = with_a_rejected_row(tmp_path, sites=4)
+    path.write_text(path.read_text() + "[privacy]\neps_c = 1e-4\n")
+    run_out.begin(tmp_path / "old")
+    (tmp_path / "old" / "results.json").write_text("{}")
+    for out in ("old", "new"):
+        with pytest.raises(InputError, match="eps_c"):
+            simulate(path, Options(tmp_path / out))
+    assert (tmp_path / "old" / "results.json").read_text() == "{}"
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("section", "said"),
     [
