@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-browser test-faults test-docker test-fuzz audit bench install lint proto docs clean
+.PHONY: demo test test-browser test-slow test-faults test-docker test-fuzz audit bench install lint proto docs clean
 .DEFAULT_GOAL := demo
 
 install: .venv/installed
@@ -42,6 +42,11 @@ test-browser: install
 # Kills every part at every phase; a run that was broken off goes on where it stopped.
 test-faults: install
 	GROUNDSWELL_FAULTS=$$(git rev-parse HEAD) $(BIN)/pytest tests/faults
+
+# What `make test` leaves out for its length: runs that are repeated or broken off, a region's run of
+# real processes, and the like. The kill matrix has a target of its own.
+test-slow: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --ignore tests/faults --ignore tests/browser
 
 # Every parser and every RPC meets invented input, a minute each; `make test` tries 200 inputs each.
 test-fuzz: install

@@ -30,7 +30,7 @@ from groundswell.shared.errors import LedgerError, Refusal
 from groundswell.shared.histories import Int64
 from groundswell.shared.identity import SigningKey, Trust
 from groundswell.shared.plan import Plan, PlannedRelease
-from groundswell.shared.roster import Terms
+from groundswell.shared.roster import terms_of
 from groundswell.shared.transfer import ModelState
 from groundswell.shared.wire import groundswell_pb2 as wire
 
@@ -303,18 +303,6 @@ class Vault:
             head=self._ledger.head().message(),
         )
         return serialise(wire.VaultReply(status=self._identity.key.seal(status)))
-
-
-def terms_of(plan: Plan) -> Terms:
-    """What a plan fixes about every attempt."""
-    return Terms(
-        bytes.fromhex(plan.run),
-        plan.hash(),
-        plan.threshold,
-        plan.n_min,
-        plan.colluders,
-        plan.region,
-    )
 
 
 def refused(code: str) -> bytes:

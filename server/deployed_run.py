@@ -28,8 +28,7 @@ from groundswell.server.unmasking import SecureSum
 from groundswell.shared import checkpoint
 from groundswell.shared.envelopes import open_signed
 from groundswell.shared.errors import AttemptVoid, GroundswellError, Refusal
-from groundswell.shared.plan import Plan
-from groundswell.shared.roster import Head, Terms
+from groundswell.shared.roster import Head, terms_of
 from groundswell.shared.supervision import ProcessName
 from groundswell.shared.wire import groundswell_pb2 as wire
 
@@ -262,15 +261,3 @@ class DeployedRun:
                 started=own.started,
             )
         )
-
-
-def terms_of(plan: Plan) -> Terms:
-    """What a plan fixes about every attempt."""
-    return Terms(
-        bytes.fromhex(plan.run),
-        plan.hash(),
-        plan.threshold,
-        plan.n_min,
-        plan.colluders,
-        plan.region,
-    )

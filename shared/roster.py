@@ -15,6 +15,7 @@ from groundswell.shared.envelopes import parse, verify
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.identity import Certificate, Trust
 from groundswell.shared.masks import KEY_BYTES, digest
+from groundswell.shared.plan import Plan
 from groundswell.shared.wire import groundswell_pb2 as wire
 
 # t > (R + c)/2 does not carry over to neighbour graphs; larger federations form several rosters.
@@ -60,6 +61,18 @@ class Terms:
             raise InputError(
                 "colluders", self.colluders, "must lie in 0..n_min - 1", "raise n_min or lower it"
             )
+
+
+def terms_of(plan: Plan) -> Terms:
+    """What a plan fixes about every attempt."""
+    return Terms(
+        bytes.fromhex(plan.run),
+        plan.hash(),
+        plan.threshold,
+        plan.n_min,
+        plan.colluders,
+        plan.region,
+    )
 
 
 @dataclass(frozen=True)

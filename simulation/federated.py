@@ -12,13 +12,14 @@ from flwr.serverapp import Grid
 
 from groundswell.client.ledger import Ledger
 from groundswell.client.relay import app
-from groundswell.client.vault import Vault, terms_of
+from groundswell.client.vault import Vault
 from groundswell.server.checkpointing import RunState, load
 from groundswell.server.rounds import Report, Run, Watch
 from groundswell.server.transport import GridTransport
 from groundswell.server.unmasking import SecureSum
 from groundswell.shared.identity import sealed_plan
 from groundswell.shared.plan import Plan
+from groundswell.shared.roster import terms_of
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.grid import InProcessGrid

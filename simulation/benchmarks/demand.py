@@ -1,9 +1,10 @@
 """Weekly demand on The Complete Journey: distinct buying households by site and category.
 
 Every method is refitted at each of the eight test Mondays; what is tuned is tuned on the windows
-before November. Ours is what ``site trends`` answers with: each site fits its own counts alone.
-All methods' counts are rounded to a median in the same way, since the median is what absolute
-errors ask for. Peer: damped Holt, its parameters tuned on the same weeks.
+before November. Ours is the method of ``site trends``, which fits each site's own counts alone; the
+mailer plan is given to it here only, since ``site trends`` takes none. All methods' counts are
+rounded to a median in the same way, since the median is what absolute errors ask for. Peer: damped
+Holt, its parameters tuned on the same weeks.
 """
 
 from __future__ import annotations

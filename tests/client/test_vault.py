@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from groundswell.client.contributions import SiteData
 from groundswell.client.ledger import Ledger
 from groundswell.client.policy import SitePolicy
-from groundswell.client.vault import FixedPace, Identity, Vault, terms_of
+from groundswell.client.vault import FixedPace, Identity, Vault
 from groundswell.client.vault_server import VaultHandler
 from groundswell.server.unmasking import Release, Requests, SecureSum, SecureTotal, drive
 from groundswell.shared.envelopes import parse, serialise
 from groundswell.shared.errors import AttemptVoid
 from groundswell.shared.identity import sealed_plan
 from groundswell.shared.plan import Plan, PlannedRelease
-from groundswell.shared.roster import Head
+from groundswell.shared.roster import Head, terms_of
 from groundswell.shared.transfer import ModelState
 from groundswell.shared.wire import groundswell_pb2 as wire
 from groundswell.simulation.secure_sites import Consortium

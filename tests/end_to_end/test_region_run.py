@@ -23,7 +23,8 @@ from groundswell.shared.questions import TrendsRequest
 from groundswell.shared.served import serve_folder
 from groundswell.simulation.demo import DemoFederation
 
-pytestmark = pytest.mark.end_to_end
+# What a region's run does is also held in one process: tests/simulation/test_region_release.py.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 INLAND = ("region-01", "region-02", "region-03")
 OUTSIDE = "region-04"

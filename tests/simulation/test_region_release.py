@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from groundswell.client.ledger import Ledger
 from groundswell.client.policy import MenuEntry, SitePolicy
 from groundswell.client.relay import app
-from groundswell.client.vault import Identity, Vault, terms_of
+from groundswell.client.vault import Identity, Vault
 from groundswell.server import released_model
 from groundswell.server.checkpointing import RunState
 from groundswell.server.coordinator_planning import Workshop
@@ -31,7 +31,7 @@ from groundswell.shared.errors import GroundswellError, InputError, Refusal
 from groundswell.shared.identity import sealed_plan
 from groundswell.shared.plan import Plan
 from groundswell.shared.questions import TrendsRequest
-from groundswell.shared.roster import Advertisement, Head
+from groundswell.shared.roster import Advertisement, Head, terms_of
 from groundswell.shared.scaling import decode
 from groundswell.shared.served import serve_folder
 from groundswell.shared.spec import ModelSpec
