@@ -36,7 +36,8 @@ class Department:
     """One catalogue, the users to learn from, and the rows to measure on.
 
     Attributes:
-        unit: float32 ``[L, D]``, titles through the backbone about their mean, rows of unit length.
+        plain: float32 ``[L, D]``, titles through the backbone, rows of unit length.
+        unit: the same about their mean.
         shared_words: float32 ``[L, L]``, cosine of the titles' words, rare ones counting most.
         brand: int64 ``[L]``, -1 where none is known.
         learned: each user's history, oldest first.
@@ -44,6 +45,7 @@ class Department:
     """
 
     name: str
+    plain: Float32 = field(repr=False)
     unit: Float32 = field(repr=False)
     shared_words: Float32 = field(repr=False)
     brand: Int64 = field(repr=False)
@@ -92,9 +94,11 @@ def load_department(
     number = {brand: n for n, brand in enumerate(sorted({b for b in brands if b}))}
     titles = [html.unescape(title or "") for title in items["title"]]
     rows = {"valid": valid, "test": test}[measured]
+    plain = backbone.encode(titles, 1).unit
     return Department(
         name,
-        about_mean(backbone.encode(titles, 1).unit),
+        plain,
+        about_mean(plain),
         word_likeness(titles),
         np.array([number.get(brand, -1) for brand in brands], dtype=np.int64),
         _learned(valid, test),

@@ -60,7 +60,7 @@ def features(
     usual = popularity + np.float32(PRIOR)
     out = np.empty((rows, items, len(FEATURES)), dtype=np.float32)
     values: dict[str, NDArray[np.generic]] = {
-        "decayed": _decayed(department, histories),
+        "decayed": decayed(department.unit, histories, TEXT_DECAY),
         "nearest": _nearest(department.likeness, histories),
         "words": _nearest(department.shared_words, histories),
         "brand": (brand == department.brand[None]) & (brand >= 0),
@@ -76,13 +76,19 @@ def features(
     return out
 
 
-def _decayed(department: Department, histories: Sequence[Int64]) -> Float32:
-    mean = np.zeros((len(histories), department.unit.shape[1]), dtype=np.float32)
+def decayed(unit: Float32, histories: Sequence[Int64], decay: float) -> Float32:
+    """float32 ``[B, L]``: cosine of each item's text to the mean of the history's.
+
+    Args:
+        unit: texts, float32 ``[L, D]``, rows of unit length.
+        decay: weight of an item one step further back.
+    """
+    mean = np.zeros((len(histories), unit.shape[1]), dtype=np.float32)
     for row, history in enumerate(histories):
-        weight = TEXT_DECAY ** np.arange(len(history) - 1, -1, -1)
-        mean[row] = weight.astype(np.float32) @ department.unit[history]
+        weight = decay ** np.arange(len(history) - 1, -1, -1)
+        mean[row] = weight.astype(np.float32) @ unit[history]
     mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
-    return np.asarray(mean @ department.unit.T, dtype=np.float32)
+    return np.asarray(mean @ unit.T, dtype=np.float32)
 
 
 def _nearest(likeness: Float32, histories: Sequence[Int64]) -> Float32:

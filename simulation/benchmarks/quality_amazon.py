@@ -36,7 +36,7 @@ from groundswell.simulation.benchmarks.amazon_data import (
     load_department,
 )
 from groundswell.simulation.benchmarks.amazon_head import Noise, train
-from groundswell.simulation.benchmarks.amazon_scores import FEATURES, features
+from groundswell.simulation.benchmarks.amazon_scores import FEATURES, decayed, features
 from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.seeded import SeededRandomness
 
@@ -44,6 +44,8 @@ EPSILONS = (3.0, 8.0)
 NOT_PRIVATE = "not_private"
 ALL, COLD, TRANSFER = "all", "cold_items", "transfer"
 TRANSFERRED = (NOT_PRIVATE, "private_eps8")
+# The peer has what suits it: texts as they are, and the decay that was found for them.
+PEER_DECAY = 0.6
 _ROWS_AT_ONCE = 512
 
 Values = dict[str, NDArray[np.float64]]  # metric to one value a row
@@ -85,7 +87,7 @@ def run(
     headline: list[tuple[float, float, bool]] = []
     for place, department in enumerate(departments):
         measured = _variants(department, learned[place], learned[1 - place], told)
-        text = _measure(department, Learned(nothing(department.items), _text_alone()))
+        text = measure_text_alone(department)
         measured["text_alone"] = {ALL: [text], COLD: [text]}
         cases += _cases(department, measured)
         ours = measured["private_eps8"][ALL]
@@ -156,16 +158,23 @@ def _variants(
     return found
 
 
-def _text_alone() -> Float32:
-    return np.array([name == "decayed" for name in FEATURES], dtype=np.float32)
+def measure_text_alone(department: Department) -> Values:
+    """The peer: plain texts of the history, decayed, against those of all items."""
+    return _measured(department, lambda histories: decayed(department.plain, histories, PEER_DECAY))
 
 
 def _measure(department: Department, learned: Learned) -> Values:
+    return _measured(
+        department,
+        lambda histories: features(department, histories, learned.counts) @ learned.weights,
+    )
+
+
+def _measured(department: Department, scores: Callable[[Sequence[Int64]], Float32]) -> Values:
     parts: dict[str, list[NDArray[np.float64]]] = {"ndcg@10": [], "hr@10": []}
     for start in range(0, len(department.target), _ROWS_AT_ONCE):
         chosen = slice(start, start + _ROWS_AT_ONCE)
-        histories = department.histories[chosen]
-        found = features(department, histories, learned.counts) @ learned.weights
+        found = scores(department.histories[chosen])
         positives = np.zeros(found.shape, dtype=np.bool_)
         positives[np.arange(len(found)), department.target[chosen]] = True
         ranked = hits(found, positives)

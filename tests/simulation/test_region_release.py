@@ -326,9 +326,16 @@ def test_demand_that_a_later_run_does_not_release_anew_does_not_take_on_its_date
     workshop = Workshop(setting.config, data.catalogue, setting.backbone, setting.encoded)
     whole = released[1]
     assert "demand" in whole.model.statistics
-    missed = replace(whole, left_out=("demand",))
-    written = released_model.write(tmp_path / "later", workshop, country.plan(), missed, None)
-    assert not [name for name in written.statistics if name.startswith("demand")]
+    plan = country.plan()
+    (release,) = plan.releases
+    other = release.model_copy(update={"kind": "popularity", "actions": ()})
+    without = plan.model_copy(update={"releases": (other,)})
+    for name, later, state in (
+        ("missed", plan, replace(whole, left_out=("demand",))),
+        ("not planned", without, replace(whole, spent=())),
+    ):
+        written = released_model.write(tmp_path / name, workshop, later, state, None)
+        assert not [each for each in written.statistics if each.startswith("demand")]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -10,6 +12,7 @@ from groundswell.simulation.benchmarks import amazon_counts, amazon_head
 from groundswell.simulation.benchmarks.amazon_counts import Counts
 from groundswell.simulation.benchmarks.amazon_data import Department, word_likeness
 from groundswell.simulation.benchmarks.amazon_scores import FEATURES, PRIOR, features
+from groundswell.simulation.benchmarks.quality_amazon import measure_text_alone
 
 ITEMS = 10
 
@@ -19,6 +22,7 @@ def a_department(learned: list[list[int]]) -> Department:
     histories = tuple(np.array(history) for history in learned)
     return Department(
         "invented",
+        np.eye(ITEMS, dtype=np.float32),
         np.eye(ITEMS, dtype=np.float32),
         np.eye(ITEMS, dtype=np.float32),
         np.array([0] * 5 + [-1] * 5),
@@ -35,6 +39,13 @@ def walks() -> Department:
     draw = np.random.default_rng(0)
     starts = draw.integers(ITEMS, size=300)
     return a_department([[(int(start) + k) % ITEMS for k in range(4)] for start in starts])
+
+
+def test_the_peer_reads_texts_as_they_are_the_latest_most() -> None:
+    shop = a_department([[2, 5], [5, 2]])
+    flat = replace(shop, unit=np.ones_like(shop.unit), target=np.array([5, 5]))
+    found = measure_text_alone(flat)
+    assert found["ndcg@10"][0] > found["ndcg@10"][1] > 0
 
 
 def of(name: str, values: np.ndarray) -> np.ndarray:
