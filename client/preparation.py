@@ -169,7 +169,7 @@ class Preparation:
             "[data].events",
             ", ".join(self.report.sources),
             f"no row is left; {rows} were rejected as {reason}",
-            "see the quarantine file, and [data].columns and [data].timezone",
+            "see them with `groundswell check --quarantine FILE`; mend [data].columns or .timezone",
         )
 
 

@@ -275,6 +275,6 @@ def test_an_import_without_rejects_removes_an_old_quarantine(tmp_path: Path) -> 
 
 def test_the_quarantine_tells_why_no_row_is_left(tmp_path: Path) -> None:
     source = write(tmp_path, {"who": None}, {"amount": -1.0})
-    with pytest.raises(InputError, match="see the quarantine file"):
+    with pytest.raises(InputError, match="see them with `groundswell check --quarantine FILE`"):
         run(tmp_path, source)
     assert len(read_quarantine(tmp_path / "quarantine", KEY)) == 2
