@@ -45,40 +45,61 @@ class Security:
     key: bytes = field(repr=False)
 
 
+class _Failed(Exception):
+    """A request's status and detail, for the call that it belongs to."""
+
+    def __init__(self, status: str, detail: str) -> None:
+        super().__init__(status)
+        self.status = status
+        self.detail = detail
+
+
 class QueryCalls:
     """Translates; the service does the rest."""
 
     def __init__(self, service: QueryService) -> None:
         self._service = service
 
-    async def predict(
-        self, data: bytes, context: Context, method: str = "PredictInterest"
-    ) -> wire.PredictAnswer:
+    async def predict(self, data: bytes, context: Context) -> wire.PredictAnswer:
         """PredictInterest."""
+        work = self._predicting(data, context)
+        return await self._call("PredictInterest", Scope.PREDICT, context, work)
 
+    def _predicting(
+        self, data: bytes, context: Context
+    ) -> Callable[[Caller], Awaitable[wire.PredictAnswer]]:
         async def work(caller: Caller) -> wire.PredictAnswer:
             question = messages.predict_request(parse(wire.PredictRequest, data))
             answer = await self._service.predict(question, context.time_remaining())
             return messages.predict_answer(answer)
 
-        return await self._call(method, Scope.PREDICT, context, work)
+        return work
 
     async def batch(
         self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[wire.PredictAnswer]:
-        """PredictBatch: answers in order; at most ``IN_FLIGHT`` requests are read ahead of them."""
+        """PredictBatch: answers in order; at most ``IN_FLIGHT`` requests are read ahead of them.
+
+        A request that fails ends the call when its turn comes, after the answers before it. Nothing
+        but this generator may end it: gRPC leaves a caller waiting for ever whose call is ended
+        while an answer is still on its way.
+        """
         ahead: asyncio.Queue[asyncio.Task[wire.PredictAnswer] | None] = asyncio.Queue(IN_FLIGHT)
 
         async def read() -> None:
             async for data in requests:
-                call = self.predict(data, context, "PredictBatch")
-                await ahead.put(asyncio.create_task(call))
+                work = self._predicting(data, context)
+                call = self._answered("PredictBatch", Scope.PREDICT, context, work)
+                task = asyncio.create_task(call)
+                # Nobody asks for the errors behind the first; asyncio would log them as lost.
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                await ahead.put(task)
             await ahead.put(None)
 
         reading = asyncio.create_task(read())
         try:
             while (task := await ahead.get()) is not None:
-                yield await task
+                yield await self._ended_by(context, task)
         finally:
             reading.cancel()
             while not ahead.empty():
@@ -141,7 +162,20 @@ class QueryCalls:
     async def _call(
         self, method: str, scope: Scope, context: Context, work: Callable[[Caller], Awaitable[A]]
     ) -> A:
-        """Admit the caller, run ``work``, and turn an error into its status."""
+        """Answer a request; an error ends the call with its status."""
+        return await self._ended_by(context, self._answered(method, scope, context, work))
+
+    async def _ended_by(self, context: Context, answering: Awaitable[A]) -> A:
+        try:
+            return await answering
+        except _Failed as failed:
+            await context.abort(grpc.StatusCode[failed.status], failed.detail)
+            raise
+
+    async def _answered(
+        self, method: str, scope: Scope, context: Context, work: Callable[[Caller], Awaitable[A]]
+    ) -> A:
+        """Admit the caller and run ``work``; raises ``_Failed`` with the status of an error."""
         began = time.monotonic()
         sent = dict(context.invocation_metadata() or ())
 
@@ -161,7 +195,7 @@ class QueryCalls:
         tell = _LOG.info if error is not None or seconds > SLOW_SECONDS else _LOG.debug
         tell("request", protocol="grpc", method=method, status=name, ms=round(seconds * 1000, 1))
         if error is not None:
-            await context.abort(grpc.StatusCode[status], detail)
+            raise _Failed(status, detail)
         return task.result()
 
     def handler(self) -> Any:

@@ -104,6 +104,19 @@ def test_a_batch_is_answered_in_its_order(gateway: Any) -> None:
     assert answers == labels
 
 
+def test_a_batch_ends_at_a_failed_request_after_the_answers_before_it(gateway: Any) -> None:
+    """Often: a call that is ended beside an answer left one caller in thousands waiting."""
+    good, bad = wire.PredictRequest().SerializeToString(), b"/^\xdaYy\xb7"
+    for _ in range(100):
+        with grpc.insecure_channel(gateway.grpc) as channel:
+            raw: Any = channel.stream_stream(f"/{SERVICE}/PredictBatch", bytes, bytes)
+            call = raw(iter([good, good, bad, bad, good]), timeout=30)
+            answers: list[bytes] = []
+            with pytest.raises(grpc.RpcError) as ended:
+                answers.extend(call)
+        assert (len(answers), ended.value.code()) == (2, grpc.StatusCode.INVALID_ARGUMENT)
+
+
 def test_a_stream_answers_after_each_event(gateway: Any, call: Call) -> None:
     with grpc.insecure_channel(gateway.grpc) as channel:
         stream = channel.stream_stream(
