@@ -132,8 +132,8 @@ class TextTables:
         """Tables for a catalogue's encoded ``labels`` and a site's further ``texts``."""
         actions = backbone.encode([*task.action_names, "other"], top).prefix
         gaps = backbone.encode(_GAP_TEXTS, top).prefix
-        further = backbone.encode(texts, top)
-        return cls(labels.extended(further), _about_mean(actions), _about_mean(gaps))
+        found = cls(labels, _about_mean(actions), _about_mean(gaps))
+        return found.extended(backbone.encode(texts, top)) if texts else found
 
 
 class Inputs:
@@ -171,22 +171,8 @@ class Inputs:
     def with_encoded(self, further: Encoded) -> Inputs:
         """The same, with other further texts that are encoded already."""
         other = copy.copy(self)
-        other.tables = self._labels_alone.extended(further)
+        other.tables = (self.tables.begins or self.tables).extended(further)
         return other
-
-    @cached_property
-    def _labels_alone(self) -> TextTables:
-        labels = len(self.catalogue)
-        if len(self.tables.events) == labels:
-            return self.tables
-        known = self.tables.events
-        events = replace(
-            known,
-            texts=known.texts[:labels],
-            prefix=known.prefix[:labels],
-            unit=known.unit[:labels],
-        )
-        return replace(self.tables, events=events, begins=None)
 
     def batch(self, h: Histories, at: Int64, *, both_views: bool = False) -> Batch:
         """The model's input for rows ``h`` as of ``at`` (int64 ``[R]``, microseconds).

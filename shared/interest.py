@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from groundswell.shared.backbone import Backbone
 from groundswell.shared.errors import InputError
+from groundswell.shared.products import filled
 from groundswell.shared.tokens import EventTokens, TokenTables
 
 _ADAPTER = ".default"  # PEFT's name of the one adapter, which its files leave out
@@ -137,6 +138,10 @@ class InterestEncoder(nn.Module):
         a = [p for name, p in self.named_parameters() if "lora_A" in name]
         frozen = not any(p.requires_grad for p in a)
         bert = self.top == 1 and _is_bert_layer(self.layers[-1])
+        # By the catalogue's texts alone: were it by the users' texts too, one user's could change
+        # the way, and with it the last bits, of all others.
+        while tables.begins is not None:
+            tables = tables.begins
         return frozen and bert and len(tables) <= LARGEST_TABLE
 
     def _from_tables(self, tokens: EventTokens, mask: Tensor, share: Tensor) -> Tensor:
@@ -148,7 +153,7 @@ class InterestEncoder(nn.Module):
         layer = self.layers[-1]
         part = layer.get_submodule
         value, key = part("attention.self.value"), part("attention.self.key")
-        rows = tokens.look_up(self._projected(tokens.tables)) * mask[:, :, None]
+        rows = self._looked_up(tokens) * mask[:, :, None]
         rows = torch.cat([rows, torch.bmm(share[:, None, :], rows)], dim=1)
         width = tokens.tables.width
         last = rows[:, -1:, :width]
@@ -160,14 +165,32 @@ class InterestEncoder(nn.Module):
         return self._attend(last, part("attention.self.query")(last), keys, values, seen)
 
     @torch.no_grad()
+    def _looked_up(self, tokens: EventTokens) -> Tensor:
+        """``[R, T, W]``, rows as of ``_projected``; the same numbers however many texts there are.
+
+        Too many further texts are not kept projected: those of these tokens are projected here.
+        """
+        tables, text = tokens.tables, tokens.text
+        if tables.begins is None or len(tables) <= LARGEST_TABLE:
+            return tokens.look_up(self._projected(tables))
+        known = self._projected(tables.begins)
+        is_further = text >= len(known)
+        used, place = torch.unique(text[is_further], return_inverse=True)
+        found = known.texts[text.clamp_max(len(known) - 1)]
+        found[is_further] = self._project(filled(tables.texts[used]))[place]
+        return found + known.contexts[tokens.context]
+
+    @torch.no_grad()
     def _projected(self, tables: TokenTables) -> TokenTables:
         """Rows [x, Wk x, Wv x, A x] for every row x of the tables; kept until A or they change.
 
         Of tables that extend others only the further rows are projected anew.
         """
         if tables.begins is not None:
-            further = self._project(tables.texts[len(tables.begins) :])
-            return self._projected(tables.begins).extended(further)
+            # What else users typed must not tell in a text's last bits.
+            further = tables.texts[len(tables.begins) :]
+            projected = self._project(filled(further))[: len(further)]
+            return self._projected(tables.begins).extended(projected)
         a = self.layers[-1].get_parameter("attention.self.value.lora_A.default.weight")
         known = self._kept
         if known is None or known[0] is not tables or known[1] != a._version:

@@ -26,11 +26,14 @@ def rows_times(rows: NDArray[F], matrix: NDArray[F]) -> NDArray[F]:
         rows: ``[U, n]``.
         matrix: ``[n, m]``, or ``[n]`` for one product a row.
     """
-    count = len(rows)
-    padded = np.zeros((count + (-count % _ROWS), rows.shape[1]), dtype=rows.dtype)
-    padded[:count] = rows
     wide = matrix if matrix.ndim == 2 else np.repeat(matrix[:, None], 2, axis=1)
     product: NDArray[F] = (
-        torch.from_numpy(padded) @ torch.from_numpy(np.ascontiguousarray(wide, dtype=rows.dtype))
-    ).numpy()[:count]
+        filled(torch.from_numpy(np.ascontiguousarray(rows)))
+        @ torch.from_numpy(np.ascontiguousarray(wide, dtype=rows.dtype))
+    ).numpy()[: len(rows)]
     return product if matrix.ndim == 2 else product[:, 0]
+
+
+def filled(rows: torch.Tensor) -> torch.Tensor:
+    """``rows`` (``[n, W]``) with zeros behind them, a multiple of 16 rows in all, for a product."""
+    return torch.cat([rows, rows.new_zeros(-len(rows) % _ROWS, rows.shape[1])])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -16,6 +18,7 @@ from groundswell.client.gradients import (
     self_check,
 )
 from groundswell.client.mechanism import clip_and_round, rounding_keys
+from groundswell.shared import interest
 from groundswell.shared.backbone import Backbone, load_backbone
 from groundswell.shared.batches import Inputs
 from groundswell.shared.catalogue import Catalogue
@@ -132,6 +135,29 @@ def test_removing_a_user_takes_away_exactly_that_users_vector(
         alone = _integer_sum(gradients, h, row[own], at[own])
         assert np.array_equal(whole - without, alone)
         assert int(np.dot(alone, alone)) <= _rule(gradients).scale ** 2
+
+
+@pytest.mark.parametrize("largest", [65_536, len(WORDS) + 2], ids=["kept", "in each pass"])
+def test_what_other_users_typed_changes_no_bit_of_a_gradient(
+    backbone: Backbone, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    """A handful of texts takes other kernels than many; a user must not tell how many there are."""
+    monkeypatch.setattr(interest, "LARGEST_TABLE", largest)
+    h, row, at = some_users(catalogue)
+    typed = np.arange(len(h.token)) % 6 == 1
+    h = replace(h, token=np.where(typed, len(catalogue), h.token).astype(np.int32))
+    known = None
+    for others in (0, 1, 4, 13, 40):
+        gradients = build(backbone, catalogue)
+        texts = ["a gift for grandma", *(f"what user {n} typed" for n in range(others))]
+        gradients.inputs = gradients.inputs.with_texts(texts)
+        (found,) = [vectors for _, vectors in gradients.vectors(h, row, at)]
+        known = found if known is None else known
+        assert np.array_equal(found, known), f"{others} other texts"
+    without, _, _ = some_users(catalogue)
+    (plain,) = [vectors for _, vectors in build(backbone, catalogue).vectors(without, row, at)]
+    assert known is not None
+    assert not np.array_equal(plain, known)
 
 
 def test_the_bound_on_one_user_catches_mutants_of_the_real_path(
