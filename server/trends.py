@@ -58,6 +58,8 @@ class ModelTrends:
             sites=region.sites if region else None,
             privacy=region.privacy if region else model.privacy,
             trends=tuple(chosen[: request.top]),
+            regions=_regions(model),
+            actions=_actions(model, request.region),
         )
 
 
@@ -67,25 +69,29 @@ def _block(model: ServedModel, request: TrendsRequest) -> DemandBlock:
     if DemandBlock(region=region) not in model.demand:
         if region is None:
             raise Refusal("no-trends", "no federated demand was released for this model")
-        regions = sorted({each.region for each in model.demand if each.region is not None})
         raise Refusal(
             "unknown-region",
             f"the sites of {region!r} made no release of their own for this model; those of "
-            f"{', '.join(regions) or 'no region'} did",
+            f"{', '.join(_regions(model)) or 'no region'} did",
         )
     block = DemandBlock(action, region)
     if block not in model.demand:
-        known = sorted(
-            each.action
-            for each in model.demand
-            if each.action is not None and each.region == region
-        )
+        known = ["all actions together", *_actions(model, region)]
         raise Refusal(
             "unknown-action",
-            f"the run released no demand of {action!r} alone; it has: "
-            f"{', '.join(['all actions together', *known])}",
+            f"the run released no demand of {action!r} alone; it has: {', '.join(known)}",
         )
     return block
+
+
+def _regions(model: ServedModel) -> tuple[str, ...]:
+    return tuple(sorted({each.region for each in model.demand if each.region is not None}))
+
+
+def _actions(model: ServedModel, region: str | None) -> tuple[str, ...]:
+    """The actions whose demand the sites of ``region`` released alone."""
+    blocks = (each for each in model.demand if each.region == region)
+    return tuple(sorted(each.action for each in blocks if each.action is not None))
 
 
 @lru_cache(maxsize=16)

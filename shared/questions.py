@@ -106,13 +106,7 @@ class Event(Question):
 
 
 class HistoryQuestion(Question):
-    """A question about one shopper's history. Nothing of it is kept.
-
-    Attributes:
-        at: the forecast begins here; events at or after it are not seen.
-        window: must be the model's own.
-        model: a version or an alias to answer with.
-    """
+    """A question about one shopper's history before ``at``. Nothing of it is kept."""
 
     events: Annotated[tuple[Event, ...], FailFast()] = Field(default=(), max_length=MAX_EVENTS)
     at: Time | None = Field(
@@ -121,7 +115,7 @@ class HistoryQuestion(Question):
     )
     window: Window | None = Field(
         default=None,
-        description="length of the forecast, such as 7d; unset: the model's",
+        description="length of the forecast, the model's own, such as 7d; unset: that",
         examples=["7d"],
     )
     model: Version | None = Field(default=None, description="version or alias; unset: the default")
@@ -324,7 +318,10 @@ class LabelTrend(Answer):
 
 
 class TrendsAnswer(Answer):
-    """Trends, the largest coming demand first; labels in the noise come last."""
+    """Trends, the largest coming demand first; labels in the noise come last.
+
+    ``regions`` may be asked for as well, and of the sites of this answer ``actions``.
+    """
 
     as_of: datetime
     window: str
@@ -334,6 +331,8 @@ class TrendsAnswer(Answer):
     sites: int | None
     privacy: Privacy
     trends: tuple[LabelTrend, ...]
+    regions: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
 
 
 class ModelVersion(Answer):

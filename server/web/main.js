@@ -5,7 +5,7 @@ import { federationPage } from "./federation.js";
 import { modelsPage } from "./models.js";
 import { trendsPage } from "./trends.js";
 import { tryPage } from "./try.js";
-import { current, number, power, use, word } from "./words.js";
+import { current, known, number, power, use, word } from "./words.js";
 
 const PAGES = { try: tryPage, trends: trendsPage, federation: federationPage, models: modelsPage };
 const THEME = "groundswell-theme";
@@ -58,6 +58,14 @@ function mark() {
   return document.querySelector(".brand svg").cloneNode(true);
 }
 
+// Both tiers: an epsilon never stands alone.
+export function promised({ central, local }) {
+  const notes = [...new Set([central.note, local.note])].filter(Boolean).map((note) => (known(`note.${note}`) ? word(`note.${note}`) : `${note}. `));
+  return [h("strong", {}, word("promise.central", number(central.epsilon))), " · ",
+    h("strong", {}, word("promise.local", number(local.epsilon))), word("promise.delta", power(central.delta)),
+    notes.map((note) => h("span", { class: "warn" }, note))];
+}
+
 async function promise(model) {
   const place = document.getElementById("promise");
   const { central, local } = model.privacy;
@@ -65,9 +73,7 @@ async function promise(model) {
     show(place, h("span", { class: "warn" }, word("promise.none")));
     return;
   }
-  show(place, word("promise"), h("strong", {}, word("promise.central", number(central.epsilon))), " · ",
-    h("strong", {}, word("promise.local", number(local.epsilon))), word("promise.delta", power(central.delta)),
-    local.note && h("span", { class: "warn" }, `${local.note}. `));
+  show(place, word("promise"), promised(model.privacy));
   const health = await get("/v1/federation").catch(() => null);
   if (health && health.seeded) place.append(h("span", { class: "warn" }, word("promise.seeded")));
 }

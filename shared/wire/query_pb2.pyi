@@ -272,7 +272,7 @@ class LabelTrend(_message.Message):
     def __init__(self, label: _Optional[str] = ..., resolvable: _Optional[bool] = ..., trend: _Optional[str] = ..., history: _Optional[_Iterable[float]] = ..., noise: _Optional[float] = ..., horizons: _Optional[_Iterable[_Union[Horizon, _Mapping]]] = ..., surge: _Optional[float] = ..., surge_low: _Optional[float] = ..., surge_high: _Optional[float] = ..., restock: _Optional[float] = ...) -> None: ...
 
 class TrendsAnswer(_message.Message):
-    __slots__ = ("as_of", "window", "unit", "region", "sites", "privacy", "trends", "action")
+    __slots__ = ("as_of", "window", "unit", "region", "sites", "privacy", "trends", "action", "regions", "actions")
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
@@ -281,6 +281,8 @@ class TrendsAnswer(_message.Message):
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
     TRENDS_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
     as_of: _timestamp_pb2.Timestamp
     window: str
     unit: str
@@ -289,7 +291,9 @@ class TrendsAnswer(_message.Message):
     privacy: Privacy
     trends: _containers.RepeatedCompositeFieldContainer[LabelTrend]
     action: str
-    def __init__(self, as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window: _Optional[str] = ..., unit: _Optional[str] = ..., region: _Optional[str] = ..., sites: _Optional[int] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ..., trends: _Optional[_Iterable[_Union[LabelTrend, _Mapping]]] = ..., action: _Optional[str] = ...) -> None: ...
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    actions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window: _Optional[str] = ..., unit: _Optional[str] = ..., region: _Optional[str] = ..., sites: _Optional[int] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ..., trends: _Optional[_Iterable[_Union[LabelTrend, _Mapping]]] = ..., action: _Optional[str] = ..., regions: _Optional[_Iterable[str]] = ..., actions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelsRequest(_message.Message):
     __slots__ = ()

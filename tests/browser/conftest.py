@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, sync_playwright
 
 from groundswell.server.gateway.federation import FinishedRun
 from groundswell.server.gateway.hosting import Binding, Gateway, in_background
@@ -17,14 +17,17 @@ from groundswell.server.gateway.registry_source import RegistrySource
 from groundswell.server.gateway.service import QueryService
 from groundswell.server.registry import Registry
 from groundswell.server.versions import Provenance
+from groundswell.shared.errors import Refusal
 from groundswell.shared.questions import (
     Horizon,
     LabelTrend,
     Privacy,
+    Tier,
     Trend,
     TrendsAnswer,
     TrendsRequest,
 )
+from groundswell.shared.served import REGION_NOTE, WEAK_LOCAL_NOTE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -36,10 +39,28 @@ FLAGS = (
 )
 
 
+OWN = Privacy(
+    central=Tier(epsilon=1.7, delta=1e-6, note=REGION_NOTE),
+    local=Tier(epsilon=12.6, delta=1e-6, note=WEAK_LOCAL_NOTE),
+)
+
+
 class SomeTrends:
-    """Three labels: one that rises, one that fades, one in the noise."""
+    """Three labels: one that rises, one that fades, one in the noise.
+
+    Searches have the one that rises alone; so has the north, which released nothing but the
+    demand by all actions. The south has too few windows.
+    """
 
     def trends(self, request: TrendsRequest) -> TrendsAnswer:
+        if request.region == "south":
+            raise Refusal("no-trends", "too few windows were released to learn trends from")
+        if request.region == "north" and request.action:
+            raise Refusal("unknown-action", "it has: all actions together")
+        if request.region not in (None, "north"):
+            raise Refusal("unknown-region", "those of north, south did")
+        part = request.region is not None or request.action is not None
+
         def label(name: str, values: tuple[float, ...], trend: Trend, surge: float) -> LabelTrend:
             last = values[-1]
             horizons = [Horizon(window=i, p50=last * 1.05**i, p90=last * 1.2**i) for i in (1, 2, 3)]
@@ -58,20 +79,22 @@ class SomeTrends:
 
         rising = (100.0, 108, 104, 121, 133, 129, 150, 171, 188, 214, 240, 282)
         fading = (300.0, 296, 310, 288, 270, 262, 251, 240, 220, 214, 190, 181)
+        everything = (
+            label("COFFEE", rising, Trend.RISING, 0.71),
+            label("SOUP", fading, Trend.FADING, 0.02),
+            LabelTrend(label="手机", resolvable=False, trend=Trend.STEADY, history=(), noise=9.0),
+        )
         return TrendsAnswer(
             as_of=datetime(2026, 1, 26, tzinfo=UTC),
             window="7d",
             unit="shoppers a week",
-            region=None,
-            sites=8,
-            privacy=Privacy(),
-            trends=(
-                label("COFFEE", rising, Trend.RISING, 0.71),
-                label("SOUP", fading, Trend.FADING, 0.02),
-                LabelTrend(
-                    label="手机", resolvable=False, trend=Trend.STEADY, history=(), noise=9.0
-                ),
-            ),
+            region=request.region,
+            action=request.action,
+            sites=3 if request.region else 8,
+            privacy=OWN if request.region else Privacy(),
+            trends=everything[:1] if part else everything,
+            regions=("north", "south"),
+            actions=() if request.region else ("search",),
         )
 
 
@@ -163,10 +186,16 @@ def context(playwright: Playwright, tmp_path: Path) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page whose console must stay silent."""
+    """A page whose console must stay silent; a refusal of trends is an answer, which 404 tells."""
     page = context.new_page()
     said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+
+    def listen(message: ConsoleMessage) -> None:
+        refused = "/v1/trends?" in message.location["url"] and "status of 404" in message.text
+        if not refused:
+            said.append(message.text)
+
+    page.on("console", listen)
     page.on("pageerror", lambda error: said.append(str(error)))
     yield page
     assert said == []

@@ -106,6 +106,69 @@ def test_trends_sort_into_promote_restock_and_fading(page: Page, url: str) -> No
     expect(unresolved).to_contain_text("手机")
 
 
+def test_trends_of_a_region_and_of_an_action(page: Page, url: str) -> None:
+    open_page(page, url, "trends")
+    where, by = page.get_by_label("Where"), page.get_by_label("Counted by")
+    expect(where.locator("option")).to_have_text(["All sites", "north", "south"])
+    expect(by.locator("option")).to_have_text(["All actions", "Searches"])
+    by.select_option("Searches")
+    expect(page.locator(".trend h3")).to_have_text(["COFFEE"])
+    assert page.url.endswith("#/trends?action=search")
+    where.select_option("north")  # it has no searches of its own: all actions are shown
+    expect(page.locator("main")).to_contain_text("3 sites")
+    expect(page.locator("main")).to_contain_text("own release: central ε 1.70 · local ε 12.60")
+    expect(page.locator("main")).to_contain_text("Alone, the local tier protects little")
+    expect(by).to_be_hidden()
+    expect(page.locator("#say")).to_have_text("1 categories shown")
+    where.select_option("south")
+    expect(page.locator("main")).to_contain_text("No demand has been released yet")
+    where.select_option("All sites")
+    expect(page.locator(".trend")).to_have_count(2)
+    expect(by).to_have_value("")
+
+
+def test_a_chosen_region_outlives_language_and_reload(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/trends?region=north")
+    expect(page.get_by_label("Where")).to_have_value("north")
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_label("范围")).to_have_value("north")
+    expect(page.get_by_label("范围").locator("option").first).to_have_text("所有站点")
+    expect(page.locator("main")).to_contain_text("此地区单独的发布：中心 ε 1.70 · 本地 ε 12.60")
+    page.reload()
+    expect(page.get_by_label("范围")).to_have_value("north")
+    page.goto(f"{url}/#/trends?region=nowhere&action=search")
+    expect(page.get_by_label("按行为")).to_have_value("search")
+    expect(page.get_by_label("范围")).to_have_value("")
+
+
+def test_trends_are_chosen_by_keyboard(page: Page, url: str) -> None:
+    open_page(page, url, "trends")
+    page.locator("main").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Where")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("main")).to_contain_text("3 sites")
+    expect(page.get_by_label("Where")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".trend")).to_have_count(2)
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Counted by")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".trend")).to_have_count(1)
+
+
+def answer_for_all_alone(route: Route) -> None:
+    route.fulfill(json={**route.fetch().json(), "regions": [], "actions": []})
+
+
+def test_without_a_choice_there_is_nothing_to_choose(page: Page, url: str) -> None:
+    page.route("**/v1/trends?*", answer_for_all_alone)
+    open_page(page, url, "trends")
+    expect(page.locator(".trend")).to_have_count(2)
+    expect(page.locator(".choices")).to_be_hidden()
+    assert page.url.endswith("#/trends")
+
+
 def test_the_federations_health(page: Page, url: str) -> None:
     open_page(page, url, "federation")
     expect(page.locator(".states")).to_contain_text("finished")
@@ -154,8 +217,9 @@ def test_everything_is_reached_by_keyboard(page: Page, url: str) -> None:
     expect(page.locator("main")).to_be_focused()
 
 
-def test_dark_and_light_have_enough_contrast(page: Page, url: str) -> None:
-    open_page(page, url, "federation")
+@pytest.mark.parametrize("name", ["federation", "trends"])
+def test_dark_and_light_have_enough_contrast(page: Page, url: str, name: str) -> None:
+    open_page(page, url, name)
     for theme in ("light", "dark"):
         page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
         ratios = page.evaluate(
@@ -172,7 +236,8 @@ def test_dark_and_light_have_enough_contrast(page: Page, url: str) -> None:
                 }
                 return "rgb(255, 255, 255)";
               };
-              return [...document.querySelectorAll("p, a, td, th, h1, h2, .tag, button")]
+              const read = "p, a, td, th, h1, h2, .tag, button, select, label";
+              return [...document.querySelectorAll(read)]
                 .filter((e) => e.offsetParent && e.textContent.trim())
                 .map((e) => {
                   const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];

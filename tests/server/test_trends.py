@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from groundswell.server.trends import ModelTrends
-from groundswell.shared.answering import ServedModel
+from groundswell.shared.answering import Region, ServedModel
 from groundswell.shared.demand_release import (
     ALL_ACTIONS,
     DemandBlock,
@@ -130,6 +130,25 @@ def test_an_action_that_the_run_did_not_release_is_refused_with_what_there_is(
     with pytest.raises(Refusal, match="all actions together, search") as caught:
         source.trends(TrendsRequest(action="view"))
     assert caught.value.code == "unknown-action"
+
+
+def test_an_answer_names_what_else_can_be_asked(served: ServedModel) -> None:
+    north = [DemandBlock(action, "north") for action in (None, "view")]
+    model = with_searches(served)
+    release = model.demand[ALL_ACTIONS]
+    model = replace(
+        model,
+        demand={**model.demand, **dict.fromkeys(north, release)},
+        regions={"north": Region(3, served.privacy)},
+    )
+    source = ModelTrends(lambda: model)
+    everywhere, north_alone = (
+        source.trends(TrendsRequest(region=region)) for region in (None, "north")
+    )
+    assert (everywhere.regions, everywhere.actions) == (("north",), ("search",))
+    assert (north_alone.regions, north_alone.actions) == (("north",), ("view",))
+    alone = ModelTrends(lambda: with_demand(served)).trends(TrendsRequest())
+    assert (alone.regions, alone.actions) == ((), ())
 
 
 def test_a_vector_has_a_block_for_each_action_that_is_asked_for(served: ServedModel) -> None:
