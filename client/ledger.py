@@ -129,13 +129,13 @@ class Ledger:
         return self._state.highest_seq
 
     def used(self, *, apart_from: str = "") -> dict[str, int]:
-        """Events of each kind in the window that is open now.
+        """Events in the window that is open now, by ``MenuEntry.account``.
 
         Args:
             apart_from: a run whose own events don't count: its plan was accepted with all of them.
         """
         window = self._state.open_window(self._now())
-        return dict(self._state.used_by_kind(window, apart_from=apart_from)) if window else {}
+        return dict(self._state.used_by_account(window, apart_from=apart_from)) if window else {}
 
     def spend(self, *, lifetime: bool = False) -> Spend:
         """What the current window has spent, or all windows together; from the rows, each time."""
@@ -157,19 +157,20 @@ class Ledger:
             policy = self._policy
             if policy is None:
                 raise LedgerError("the ledger was opened without a policy, to be restored only")
-            policy.authorise(release, plan)
+            entries = [policy.menu[each] for each in policy.authorise(release, plan)]
             self._state.check_attempt(plan, release, admission)
-            if len(admission.sharers) < policy.least_roster:
+            least = min(policy.least_roster_of(entry) for entry in entries)
+            if len(admission.sharers) < least:
                 raise Refusal(
                     "roster-too-small",
-                    f"{len(admission.sharers)} sites are below the site's {policy.least_roster}",
+                    f"{len(admission.sharers)} sites are below the site's {least}",
                 )
             now = self._now()
             window = self._window_for(policy, now)
             row = Reserved(
                 time=now,
                 window=window.number,
-                entry=self._state.paying_entry(window, policy, plan, release),
+                entry=self._state.paying_entry(window, policy, plan, release, admission),
                 run=plan.run,
                 seq=admission.seq,
                 round=admission.round,
@@ -369,6 +370,7 @@ def _window(policy: SitePolicy, now: int, number: int) -> Window:
         eps_l=policy.eps_l,
         delta=policy.delta,
         honest=policy.honest,
+        colluders=policy.colluders,
         menu=policy.menu,
     )
 

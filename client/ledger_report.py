@@ -73,7 +73,8 @@ class Report:
         if self.restored:
             yield "rows were lost: what they may have spent is charged in full"
         if self.last is not None:
-            yield from warnings_for(self.window.local.epsilon, self.last.honest)
+            least = min(self.last.honest_of(entry) for entry in self.last.menu)
+            yield from warnings_for(self.window.local.epsilon, least)
 
     def as_json(self) -> dict[str, Any]:
         """The same for a script; an epsilon that is infinite is null."""

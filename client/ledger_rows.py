@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from groundswell.client.policy import MenuEntry
+from groundswell.client.menu import MenuEntry
 from groundswell.shared.envelopes import verify
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.plan import Hex32
@@ -51,7 +51,9 @@ class Window(_Row):
     """A budget window: from ``time`` up to ``end``, with a menu that was priced as a whole.
 
     Attributes:
-        honest: n_min - c, the sites whose noise the reserve counts on.
+        honest: n_min - c, the sites whose noise a reserve counts on, unless its entry of the menu
+            says another n_min.
+        colluders: c.
     """
 
     type: Literal["window"] = "window"
@@ -61,7 +63,12 @@ class Window(_Row):
     eps_l: float | None
     delta: float = Field(gt=0, lt=1)
     honest: int = Field(ge=1)
+    colluders: int = Field(ge=0)
     menu: tuple[MenuEntry, ...]
+
+    def honest_of(self, entry: MenuEntry) -> int:
+        """The sites whose noise a reserve counts on that an entry of the menu pays for."""
+        return entry.honest(self.colluders, self.honest)
 
 
 class Reserved(_Row):
@@ -295,7 +302,8 @@ def _check_reserved(
         found.append("no menu entry of its window covers the event")
     elif used.get(row.entry, 0) >= entry.count:
         found.append("the window's menu was used up before it")
-    if row.honest != row.n_min - row.colluders or row.honest < window.honest:
+    least = window.honest if entry is None else window.honest_of(entry)
+    if row.honest != row.n_min - row.colluders or row.honest < least:
         found.append("counts on fewer honest sites than its window")
     return found
 

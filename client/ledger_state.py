@@ -68,15 +68,15 @@ class LedgerState:
         window = self.window
         return window if window is not None and now < window.end else None
 
-    def used_by_kind(self, window: Window, *, apart_from: str = "") -> Counter[str]:
-        """Events of each kind in the window, charges for lost rows included.
+    def used_by_account(self, window: Window, *, apart_from: str = "") -> Counter[str]:
+        """Events in the window by ``MenuEntry.account``, charges for lost rows included.
 
         Args:
             apart_from: a run whose known events are left out.
         """
         found: Counter[str] = Counter()
         for position, count in self.used.items():
-            found[window.menu[position].kind] += count - self._of_run[apart_from, position]
+            found[window.menu[position].account] += count - self._of_run[apart_from, position]
         return found
 
     def check_attempt(self, plan: Plan, release: PlannedRelease, admission: Admission) -> None:
@@ -105,7 +105,12 @@ class LedgerState:
             )
 
     def paying_entry(
-        self, window: Window, policy: SitePolicy, plan: Plan, release: PlannedRelease
+        self,
+        window: Window,
+        policy: SitePolicy,
+        plan: Plan,
+        release: PlannedRelease,
+        admission: Admission,
     ) -> int:
         """Position of the cheapest entry of the window's menu that can pay for the event.
 
@@ -117,18 +122,28 @@ class LedgerState:
         """
         if plan.delta != window.delta:
             raise Refusal("delta-changed", f"delta is {window.delta:g} for the whole window")
-        if plan.n_min - plan.colluders < window.honest:
-            raise Refusal("n-min-too-small", f"the window counts on {window.honest} honest sites")
-        policy_pays = sum(policy.menu[position].count for position in policy.entries_for(release))
         positions = [
             position
             for position, entry in enumerate(window.menu)
             if entry.dominates(release.kind, release.noise_multiplier, release.sampling_rate)
         ]
-        positions.sort(key=lambda each: (-window.menu[each].sigma_min, window.menu[each].q_max))
-        for position in positions:
-            left = window.menu[position].count - self.used[position]
-            if left > 0 and self.used_by_kind(window)[release.kind] < policy_pays:
+        honest = plan.n_min - plan.colluders
+        trusted = [each for each in positions if honest >= window.honest_of(window.menu[each])]
+        if positions and not trusted:
+            raise Refusal(
+                "n-min-too-small",
+                f"the plan counts on {honest} honest sites, fewer than window {window.number} "
+                "allows; what [policy] has been widened by waits for the next one",
+            )
+        trusted.sort(key=lambda each: (-window.menu[each].sigma_min, window.menu[each].q_max))
+        paid, used = policy.paid(release, plan), self.used_by_account(window)
+        for position in trusted:
+            entry = window.menu[position]
+            if (
+                entry.count > self.used[position]
+                and paid[entry.account] > used[entry.account]
+                and len(admission.sharers) >= policy.least_roster_of(entry)
+            ):
                 return position
         raise Refusal(
             "over-budget",

@@ -11,13 +11,14 @@ would not cover it (docs/privacy.md).
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from groundswell.shared.accounting import central_multiplier, reported_epsilon
+from groundswell.client.menu import MenuEntry, Price, menu_for, menu_price, plan_price
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.plan import GRADIENT, Hex32, Plan, PlannedRelease, retries_for
 from groundswell.shared.scaling import scale
@@ -26,37 +27,6 @@ __all__ = ["RETRIES_PER_ROUND", "MenuEntry", "Price", "SitePolicy"]
 
 # Retries of one round that a site pays for (docs/privacy.md).
 RETRIES_PER_ROUND = 2
-
-
-class Price(BaseModel):
-    """Epsilon of both tiers for a set of events, retries included."""
-
-    model_config = ConfigDict(frozen=True)
-
-    eps_c: float
-    eps_l: float
-
-
-class MenuEntry(BaseModel):
-    """Up to ``count`` events of one kind in a window, each at least this private.
-
-    Attributes:
-        kind: kind of release.
-        sigma_min: least noise multiplier sigma_L of this site.
-        q_max: largest sampling rate.
-        count: events in a budget window, retries included.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: str
-    sigma_min: float = Field(gt=0, allow_inf_nan=False)
-    q_max: float = Field(gt=0, le=1)
-    count: int = Field(gt=0)
-
-    def dominates(self, kind: str, sigma_l: float, q: float) -> bool:
-        """Whether an event costs no more than this entry says."""
-        return kind == self.kind and sigma_l >= self.sigma_min and q <= self.q_max
 
 
 class SitePolicy(BaseModel):
@@ -69,7 +39,8 @@ class SitePolicy(BaseModel):
         largest_clip_norm: largest C of any release.
         largest_examples_per_user: largest k.
         n_min: least survivors, the site included.
-        least_roster: least number of sites whose masks stand in a sum.
+        least_roster: least number of sites whose masks stand in a sum; for an entry of the menu
+            with an ``n_min`` of its own, that.
         colluders: merchants that are assumed to collude with the coordinator.
         least_seconds_per_slot: least time from a request to the vector that answers it; above what
             this site's computing ever takes, it tells nothing of the users.
@@ -103,6 +74,8 @@ class SitePolicy(BaseModel):
             raise ValueError("at least one of eps_c and eps_l must be given")
         if self.n_min <= self.colluders:
             raise ValueError("n_min must be larger than colluders")
+        if any(entry.n_min is not None and entry.n_min <= self.colluders for entry in self.menu):
+            raise ValueError("the n_min of a menu entry must be larger than colluders")
         return self
 
     @classmethod
@@ -132,17 +105,8 @@ class SitePolicy(BaseModel):
     @classmethod
     def for_plan(cls, plan: Plan, *, runs: int = 1, window_days: int = 365) -> Self:
         """The narrowest policy that lets ``plan`` run ``runs`` times in a window."""
-        menu = tuple(
-            MenuEntry(
-                kind=release.kind,
-                sigma_min=release.noise_multiplier,
-                q_max=release.sampling_rate,
-                count=runs * (release.count + release.retries),
-            )
-            for release in plan.releases
-            if release.count + release.retries
-        )
-        price = menu_price(menu, plan.delta, plan.n_min - plan.colluders)
+        menu = menu_for(plan, runs)
+        price = menu_price([(each, plan.n_min - plan.colluders) for each in menu], plan.delta)
         return cls(
             eps_c=max(plan.eps_c, price.eps_c),
             eps_l=max(plan.eps_l, price.eps_l),
@@ -158,14 +122,47 @@ class SitePolicy(BaseModel):
             window_days=window_days,
         )
 
+    def paying_for(self, plan: Plan) -> Self:
+        """This policy with entries of the menu for one more run of ``plan``, and caps to match.
+
+        Entries for a plan that asks for fewer survivors have its ``n_min``.
+        """
+        own = plan.n_min if plan.n_min < self.n_min else None
+        entries = [each.model_copy(update={"n_min": own}) for each in menu_for(plan, 1)]
+        clip_norm = max(release.clip_norm for release in plan.releases)
+        wider = self.model_copy(
+            update={
+                "menu": (*self.menu, *entries),
+                "largest_clip_norm": max(self.largest_clip_norm, clip_norm),
+                "largest_examples_per_user": max(
+                    self.largest_examples_per_user, plan.examples_per_user
+                ),
+            }
+        )
+        price = wider.price()
+        caps = {
+            name: None if cap is None else max(cap, cost)
+            for name, cap, cost in (
+                ("eps_c", self.eps_c, price.eps_c),
+                ("eps_l", self.eps_l, price.eps_l),
+            )
+        }
+        return wider.model_copy(update=caps)
+
     @property
     def honest(self) -> int:
-        """Honest sites that every reserve counts on: n_min - c."""
+        """Honest sites that a reserve counts on, unless its entry says another n_min: n_min - c."""
         return self.n_min - self.colluders
 
+    def least_roster_of(self, entry: MenuEntry) -> int:
+        """Least number of sites whose masks stand in a sum that an entry pays for."""
+        return self.least_roster if entry.n_min is None else entry.n_min
+
     def price(self) -> Price:
-        """What the whole menu costs in a window, at n_min survivors."""
-        return menu_price(self.menu, self.delta, self.honest)
+        """What the whole menu costs in a window, each entry at its n_min survivors."""
+        return menu_price(
+            [(entry, entry.honest(self.colluders, self.honest)) for entry in self.menu], self.delta
+        )
 
     def check_menu(self) -> Price:
         """Price the menu as a whole, once (the accountant keeps what it has computed).
@@ -189,7 +186,7 @@ class SitePolicy(BaseModel):
 
         Args:
             plan: as the coordinator signed it.
-            used: events of each kind that the window has seen already.
+            used: events that the window has seen already, by ``MenuEntry.account``.
 
         Returns:
             What the plan costs, every retry included, at its n_min survivors.
@@ -201,7 +198,7 @@ class SitePolicy(BaseModel):
         self._check_frame(plan)
         for release in plan.releases:
             self._check_retries(plan, release)
-            self.entries_for(release)
+            self.entries_for(release, plan)
         self._check_counts(plan, used or {})
         self.check_menu()
         return self._plan_price(plan)
@@ -219,13 +216,16 @@ class SitePolicy(BaseModel):
             raise Refusal("plan-changed", f"the accepted plan has no such {release.kind} release")
         self._check_acceptance(plan)
         self._check_frame(plan)
-        return self.entries_for(release)
+        return self.entries_for(release, plan)
 
-    def entries_for(self, release: PlannedRelease) -> tuple[int, ...]:
+    def entries_for(self, release: PlannedRelease, plan: Plan) -> tuple[int, ...]:
         """Positions of dominating menu entries; refuses with the rule that leaves none."""
-        ours = [entry for entry in self.menu if entry.kind == release.kind]
-        if not ours:
+        of_kind = [entry for entry in self.menu if entry.kind == release.kind]
+        if not of_kind:
             raise Refusal("unknown-kind", f"the menu has no entry of the kind {release.kind!r}")
+        ours = [entry for entry in of_kind if self._enough(entry, plan)]
+        if not ours:
+            raise Refusal("n-min-too-small", self._too_few(plan))
         if release.clip_norm > self.largest_clip_norm:
             raise Refusal(
                 "clip-too-large",
@@ -250,8 +250,35 @@ class SitePolicy(BaseModel):
             (-entry.sigma_min, entry.q_max, position)
             for position, entry in enumerate(self.menu)
             if entry.dominates(release.kind, release.noise_multiplier, release.sampling_rate)
+            and self._enough(entry, plan)
         ]
         return tuple(position for _, _, position in sorted(found))
+
+    def _enough(self, entry: MenuEntry, plan: Plan) -> bool:
+        """Whether a plan asks for as many survivors, and honest ones, as an entry wants."""
+        least = self.n_min if entry.n_min is None else entry.n_min
+        return plan.n_min >= least and plan.n_min - plan.colluders >= entry.honest(
+            self.colluders, self.honest
+        )
+
+    def _too_few(self, plan: Plan) -> str:
+        """The rule, and what an operator who agrees to the plan has to write."""
+        whose = f"the sites of {plan.region}" if plan.region else "the sites"
+        wider = self.paying_for(plan)
+        price, menu = plan_price(plan), wider.price()
+        entries = "; ".join(
+            f'kind = "{each.kind}", sigma_min = {each.sigma_min:g}, q_max = {each.q_max:g}, '
+            f"count = {each.count}, n_min = {plan.n_min}"
+            for each in wider.menu[len(self.menu) :]
+        )
+        return (
+            f"[policy].n_min: {self.n_min} (and {self.honest} of them honest): the plan asks for "
+            f"{plan.n_min} survivors of {whose} ({plan.n_min - plan.colluders} honest) and costs "
+            f"eps_C {price.eps_c:.3f} and eps_L {price.eps_l:.3f} by itself; to agree, add to "
+            f"[[policy.menu]] before a budget window begins: {entries}. The menu then costs eps_C "
+            f"{menu.eps_c:.3f} and eps_L {menu.eps_l:.3f}, which eps_c and eps_l of [policy] must "
+            "allow"
+        )
 
     def _check_acceptance(self, plan: Plan) -> None:
         if self.acceptance == "explicit" and plan.hash().hex() not in self.accepted_plans:
@@ -265,18 +292,10 @@ class SitePolicy(BaseModel):
             raise Refusal(
                 "delta-changed", f"delta {plan.delta:g} is not the window's {self.delta:g}"
             )
-        if plan.n_min < self.n_min:
-            raise Refusal("n-min-too-small", f"n_min {plan.n_min} is below the site's {self.n_min}")
         if plan.colluders < self.colluders:
             raise Refusal(
                 "colluders-too-few",
                 f"the plan assumes {plan.colluders} colluding merchants, the site {self.colluders}",
-            )
-        if plan.n_min - plan.colluders < self.honest:
-            raise Refusal(
-                "n-min-too-small",
-                f"n_min - c of the plan is {plan.n_min - plan.colluders}, below the site's "
-                f"{self.honest}",
             )
         if plan.examples_per_user > self.largest_examples_per_user:
             raise Refusal(
@@ -309,29 +328,27 @@ class SitePolicy(BaseModel):
     def _check_counts(self, plan: Plan, used: Mapping[str, int]) -> None:
         """Whether the window's menu still holds every attempt of the plan, retries included."""
         for release in plan.releases:
-            positions = self.entries_for(release)
-            paid = sum(self.menu[position].count for position in positions)
-            wanted = release.count + release.retries + used.get(release.kind, 0)
-            if wanted > paid:
+            paid = self.paid(release, plan)
+            left = sum(max(0, count - used.get(each, 0)) for each, count in paid.items())
+            wanted = release.count + release.retries
+            if wanted > left:
                 raise Refusal(
                     "over-budget",
-                    f"{wanted} events of the kind {release.kind} with those already made; the menu "
-                    f"pays for {paid}",
+                    f"{wanted} events of the kind {release.kind} are more than the {left} that "
+                    f"are left of the {paid.total()} that [[policy.menu]] pays for in a window",
                 )
+
+    def paid(self, release: PlannedRelease, plan: Plan) -> Counter[str]:
+        """Events like this one that the menu pays for in a window, by ``MenuEntry.account``."""
+        found: Counter[str] = Counter()
+        for position in self.entries_for(release, plan):
+            entry = self.menu[position]
+            found[entry.account] += entry.count
+        return found
 
     def _plan_price(self, plan: Plan) -> Price:
         """Refuses a plan that does not keep the caps that it prints itself."""
-        menu = [
-            MenuEntry(
-                kind=release.kind,
-                sigma_min=release.noise_multiplier,
-                q_max=release.sampling_rate,
-                count=release.count + release.retries,
-            )
-            for release in plan.releases
-            if release.count + release.retries
-        ]
-        price = menu_price(tuple(menu), plan.delta, plan.n_min - plan.colluders)
+        price = plan_price(plan)
         if price.eps_c > plan.eps_c or price.eps_l > plan.eps_l:
             raise Refusal(
                 "plan-overspends",
@@ -356,19 +373,6 @@ def check_delta(plan: Plan, declared: int) -> None:
         raise Refusal(
             "delta-too-large", f"delta {plan.delta:g} is above 1/(10 x {declared}) for this site"
         )
-
-
-def menu_price(menu: tuple[MenuEntry, ...], delta: float, honest: int) -> Price:
-    """Epsilon of both tiers if every entry is used up at its least noise and largest rate.
-
-    Args:
-        menu: the entries.
-        delta: of both tiers.
-        honest: sites whose noise counts in the central tier.
-    """
-    local = [(entry.sigma_min, entry.q_max, entry.count) for entry in menu]
-    central = [(central_multiplier(sigma, honest), q, count) for sigma, q, count in local]
-    return Price(eps_c=reported_epsilon(central, delta), eps_l=reported_epsilon(local, delta))
 
 
 def _check_scale(release: PlannedRelease) -> None:

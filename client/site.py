@@ -282,7 +282,7 @@ def _site_text(settings: SiteSettings, policy: SitePolicy) -> str:
     for key, value in policy.model_dump(mode="json", exclude_none=True).items():
         if key != "menu":
             lines.append(f"{key} = {toml_value(value)}\n")
-    for entry in policy.model_dump(mode="json")["menu"]:
+    for entry in policy.model_dump(mode="json", exclude_none=True)["menu"]:
         pairs = "".join(f"{key} = {toml_value(value)}\n" for key, value in entry.items())
         entries.append(f"\n[[policy.menu]]\n{pairs}")
     return "".join(lines + entries)

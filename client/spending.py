@@ -146,5 +146,5 @@ def _charge(row: Reserved, honest: int) -> Charge:
 
 def _lost(window: Window, position: int) -> Charge:
     entry = window.menu[position]
-    sigma_c = central_multiplier(entry.sigma_min, window.honest)
+    sigma_c = central_multiplier(entry.sigma_min, window.honest_of(entry))
     return Charge(entry.kind, entry.sigma_min, sigma_c, sigma_c, entry.q_max, 1, lost=True)

@@ -415,6 +415,6 @@ def test_forty_seven_attempts_need_no_accounting_each(
         calls.append(len(events))
         return reported_epsilon(events, delta)
 
-    monkeypatch.setattr("groundswell.client.policy.reported_epsilon", counted)
+    monkeypatch.setattr("groundswell.client.menu.reported_epsilon", counted)
     run_all(ledger, plan, admit, unmask)
     assert len(calls) == 2

@@ -183,7 +183,7 @@ def test_an_event_uses_the_cheapest_entry_that_dominates_it(plan: Plan, policy: 
     )
     tight = MenuEntry(kind="gradient", sigma_min=1e3, q_max=1.0, count=1)
     several = policy.model_copy(update={"menu": (dearer, tight, exact)})
-    assert several.entries_for(gradient) == (2, 0)
+    assert several.entries_for(gradient, plan) == (2, 0)
 
 
 def test_a_refused_event_names_the_rule_for_the_log(plan: Plan, policy: SitePolicy) -> None:
@@ -258,4 +258,4 @@ def test_a_file_without_the_table_is_bad_input(tmp_path: Path) -> None:
 def test_release_scale_follows_from_its_noise(plan: Plan, policy: SitePolicy) -> None:
     """No scale in the allowed range is refused, not passed through."""
     release: PlannedRelease = plan.releases[2].model_copy(update={"noise_multiplier": 1e6})
-    assert code_of(lambda: policy.entries_for(release)) == "scale-changed"
+    assert code_of(lambda: policy.entries_for(release, plan)) == "scale-changed"
