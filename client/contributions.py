@@ -25,10 +25,11 @@ from groundswell.client.mechanism import clip_and_round, rounding_keys
 from groundswell.client.prepared import PreparedSite
 from groundswell.shared.backbone import Backbone, Encoded
 from groundswell.shared.batches import Inputs
+from groundswell.shared.blocks import dimension, max_nonzero, own_block, own_statistics
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.device import preferred
 from groundswell.shared.errors import InputError, ModelError, Refusal
-from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.histories import Float32, Histories, Int64
 from groundswell.shared.metrics import hits, ndcg
 from groundswell.shared.model import InterestModel, initialise, load_weights, weights_of
 from groundswell.shared.plan import (
@@ -85,17 +86,22 @@ class SiteData:
 class Workplace:
     """A site under one plan.
 
+    Attributes:
+        number: the place of the site's catalogue among the plan's.
+
     Raises:
         Refusal: ``unknown-catalogue``, ``unknown-backbone``, ``unknown-model``, or
             ``plan-mismatch`` where the plan's numbers are not those of its model and catalogue.
     """
 
     def __init__(self, data: SiteData, plan: Plan) -> None:
-        if data.catalogue.hash not in {each.hash for each in plan.catalogues}:
+        number = plan.catalogue_number(data.catalogue.hash)
+        if number is None or plan.catalogues[number].labels != len(data.catalogue):
             raise Refusal("unknown-catalogue", "the plan does not hold this site's catalogue")
         if data.backbone.hash != plan.backbone_hash:
             raise Refusal("unknown-backbone", "the plan names another backbone than this site has")
         self.plan = plan
+        self.number = number
         self.histories = data.prepared.histories
         self.catalogue = data.catalogue
         try:
@@ -164,6 +170,10 @@ class Workplace:
         kind = statistic_of(release.kind, release.actions)
         return StatisticJob(self, release, model, kind, until)
 
+    def own_statistics(self, model: ModelState) -> dict[str, Float32]:
+        """What a model knows of the site's own catalogue, by plain names."""
+        return own_statistics(model.statistics, self.plan.catalogues, self.number)
+
     def searched(self, h: Histories) -> Histories:
         """The same events, searches under the labels that their words are about."""
         return with_labels_of_texts(h, self._nearest, len(self.catalogue))
@@ -188,7 +198,7 @@ class Workplace:
         return phase
 
     def _check_dimensions(self, weights: int) -> None:
-        labels = len(self.catalogue)
+        catalogues = self.plan.catalogues
         for release in self.plan.releases:
             if release.kind == GRADIENT:
                 expected = (weights, weights)
@@ -196,7 +206,7 @@ class Workplace:
                 expected = (2, 2)
             elif release.kind in STATISTICS:
                 kind = statistic_of(release.kind, release.actions)
-                expected = (kind.dimension(labels), kind.max_nonzero(labels))
+                expected = (dimension(kind, catalogues), max_nonzero(kind, catalogues))
             else:
                 raise Refusal("unknown-kind", f"this site computes no {release.kind!r}")
             unknown = set(release.actions) - set(self.task.action_names)
@@ -213,6 +223,7 @@ class Job(ABC):
 
     Attributes:
         users: number of users that the Poisson sample is drawn from.
+        place: where users' vectors lie in the released one; the rest of it is 0 for all of them.
     """
 
     def __init__(self, workplace: Workplace, release: PlannedRelease, model: ModelState) -> None:
@@ -220,6 +231,7 @@ class Job(ABC):
         self.release = release
         self.model = model
         self.users = len(workplace.histories)
+        self.place = slice(0, release.dimension)
 
     def integer_sum(self, rows: Int64, attempt_secret: bytes, slots: int | None) -> Sums:
         """int64 ``[d]``: the sum of the sampled users' integer vectors.
@@ -233,7 +245,7 @@ class Job(ABC):
         users = self.workplace.histories.users
         for block, vectors in self.vectors(rows, attempt_secret):
             keys = rounding_keys(ATTEMPT + attempt_secret, [users[row] for row in block])
-            total += clip_and_round(
+            total[self.place] += clip_and_round(
                 vectors,
                 self.release.clip_norm,
                 self.release.scale,
@@ -246,7 +258,7 @@ class Job(ABC):
     def vectors(
         self, rows: Int64, attempt_secret: bytes
     ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
-        """Blocks of users and their real vectors, ``[u, d]``, before any clip."""
+        """Blocks of users and what of their real vectors lies in ``place``, before any clip."""
 
     def blocks(self, rows: Int64) -> Iterator[Int64]:
         """``rows`` in blocks whose vectors fit into memory."""
@@ -267,9 +279,14 @@ class StatisticJob(Job):
         until: int | None,
     ) -> None:
         super().__init__(workplace, release, model)
-        labels = (len(workplace.catalogue),)
+        catalogues = workplace.plan.catalogues
+        self.place = own_block(kind, catalogues, workplace.number)
+        self._earlier = workplace.own_statistics(model)
         for name in kind.needs:
-            if name not in model.statistics or model.statistics[name].shape != labels:
+            # Of several catalogues, one may have had no site in the earlier release.
+            missing = name not in self._earlier and len(catalogues) > 1
+            shape = self._earlier[name].shape if name in self._earlier else None
+            if not missing and shape != (len(workplace.catalogue),):
                 raise Refusal("malformed", f"{kind.name} needs the released {name}, one per label")
         self._kind = kind
         self._until = until
@@ -287,7 +304,7 @@ class StatisticJob(Job):
             yield (
                 block,
                 self._kind.user_vectors(
-                    histories, times, place.task, place.catalogue, self.model.statistics
+                    histories, times, place.task, place.catalogue, self._earlier
                 ),
             )
 
@@ -298,7 +315,7 @@ class ModelJob(Job):
     def load(self) -> None:
         """Put the request's weights and statistics in place."""
         place = self.workplace
-        place.inputs.statistics = self.model.statistics
+        place.inputs.statistics = place.own_statistics(self.model)
         load_weights(place.model, self.model.weights)
 
 

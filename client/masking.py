@@ -96,13 +96,14 @@ class SiteMasking:
         """The highest ledger head seen of each other site, for keeping on disk."""
         return self._heads.known()
 
-    def joined(self, head: Head) -> bytes:
-        """The answer to an accepted plan."""
+    def joined(self, head: Head, catalogue: bytes) -> bytes:
+        """The answer to an accepted plan; ``catalogue`` is the SHA-256 of the site's own."""
         body = wire.Joined(
             run=self.terms.run,
             plan_hash=self.terms.plan_hash,
             certificate=self._certificate,
             head=head.message(),
+            catalogue=catalogue,
         )
         return serialise(wire.VaultReply(joined=self._key.seal(body)))
 

@@ -218,7 +218,8 @@ class Vault:
             log.info("%s accepted plan %s", self.name, plan.hash().hex()[:16])
             # Making the workplace ready takes the longer, the more texts the users typed.
             self._pace.wait(started, plan.seconds_per_slot)
-        return self._joined.masking.joined(self._ledger.head())
+        catalogue = bytes.fromhex(self._joined.workplace.catalogue.hash)
+        return self._joined.masking.joined(self._ledger.head(), catalogue)
 
     def _contribute(self, joined: _Joined, request: wire.ContributeRequest, now: int) -> bytes:
         """Check, charge, compute, add noise, mask; in this order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from groundswell.server import optimiser
 from groundswell.server.checkpointing import RunState
 from groundswell.server.unmasking import SecureTotal
+from groundswell.shared.blocks import marked, own_block, own_statistics
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.histories import Float32
 from groundswell.shared.plan import Plan, PlannedRelease
@@ -22,7 +24,7 @@ ADAPTER_MARK = "lora_"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The public things that post-processing uses.
+    """The public things that post-processing uses, of one catalogue.
 
     Attributes:
         catalogue: the labels; ``label_embeddings``: float32 ``[L, D]``, rows of unit length.
@@ -47,18 +49,39 @@ def noise_deviation(release: PlannedRelease, sites: int) -> float:
 
 
 def apply_statistic(
-    state: RunState, release: PlannedRelease, total: SecureTotal, around: Surroundings
+    state: RunState,
+    plan: Plan,
+    release: PlannedRelease,
+    total: SecureTotal,
+    around: Sequence[Surroundings],
+    number_of: Callable[[str], int],
 ) -> RunState:
-    """Replace the statistics of this kind by what the sum says."""
-    released = statistic_of(release.kind, release.actions).estimate(
-        decode(total.total, release.clip_norm, release.scale),
-        float(sum(total.declared.values())),
-        noise_deviation(release, len(total.survivors)),
-        around.catalogue,
-        state.model.statistics,
-        around.label_embeddings,
-    )
-    return replace(state, model=state.model.with_statistics(released))
+    """Replace the statistics of this kind by what the sum says, each catalogue's from its block.
+
+    A catalogue of which no site is among the survivors keeps what it had.
+
+    Args:
+        around: one for each of the plan's catalogues, in their order.
+        number_of: the place of a site's catalogue among the plan's.
+    """
+    kind = statistic_of(release.kind, release.actions)
+    whole = decode(total.total, release.clip_norm, release.scale)
+    users = [0] * len(around)
+    for site, declared in total.declared.items():
+        users[number_of(site)] += declared
+    model = state.model
+    for number, each in enumerate(around):
+        if users[number]:
+            released = kind.estimate(
+                whole[own_block(kind, plan.catalogues, number)],
+                float(users[number]),
+                noise_deviation(release, len(total.survivors)),
+                each.catalogue,
+                own_statistics(model.statistics, plan.catalogues, number),
+                each.label_embeddings,
+            )
+            model = model.with_statistics(marked(released, plan.catalogues, number))
+    return replace(state, model=model)
 
 
 def apply_gradient(

@@ -46,6 +46,7 @@ metrics_port = {metrics_port}             # Prometheus, on loopback alone
 gateway = "{gateway}"            # query gateway, HOST:PORT; empty: none
 revocations = "{revocations}"    # the CA's current list; read anew in every round
 mlflow = "{mlflow}"              # MLflow tracking URI for what runs release; empty: none
+catalogues = []             # names of those that sites train on together; empty: the newest
 
 expected_sites = {sites}             # until sites are admitted
 expected_users = {users}             # of all sites together, until then
@@ -71,6 +72,7 @@ class Settings(BaseModel):
     gateway: str = ""
     revocations: Path
     mlflow: str = ""
+    catalogues: tuple[str, ...] = ()
     expected_sites: int = Field(ge=2, le=128)
     expected_users: int = Field(ge=1)
     data_from: str
@@ -83,6 +85,13 @@ class Settings(BaseModel):
     @classmethod
     def _is_address(cls, value: str) -> str:
         split_address(value)
+        return value
+
+    @field_validator("catalogues")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each catalogue stands once")
         return value
 
     @field_validator("mlflow")
@@ -196,11 +205,11 @@ class Coordinator:
         found = sorted((self.folder / "catalogues").glob("*.catalogue"))
         return [Catalogue.parse(path.read_bytes(), path.stem) for path in found]
 
-    def catalogue(self) -> Catalogue:
-        """The one that is in use: the newest.
+    def catalogues_in_use(self) -> tuple[Catalogue, ...]:
+        """Those that a plan holds: the ones that the settings name, or else the newest alone.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or none of a name.
         """
         found = list((self.folder / "catalogues").glob("*.catalogue"))
         if not found:
@@ -210,8 +219,15 @@ class Coordinator:
                 "the coordinator has none yet",
                 "groundswell coordinator catalogue add FILE --label COLUMN",
             )
-        path = max(found, key=lambda each: (each.stat().st_mtime_ns, each.name))
-        return Catalogue.parse(path.read_bytes(), path.stem)
+        newest = max(found, key=lambda each: (each.stat().st_mtime_ns, each.name))
+        kept = {path.stem: path for path in found}
+        names = self.settings.catalogues or (newest.stem,)
+        for name in names:
+            if name not in kept:
+                raise InputError(
+                    "catalogues", name, "no such catalogue was added", f"name of {sorted(kept)}"
+                )
+        return tuple(Catalogue.parse(kept[name].read_bytes(), name) for name in names)
 
     # --- members --------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ def add_catalogue(
     text: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Describes it.")] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN", help="A coarser group.")] = None,
 ) -> None:
-    """Add a public catalogue; the newest one is in use.
+    """Add a public catalogue. The newest one is in use, or those that coordinator.toml names.
 
     Example: groundswell coordinator catalogue add items.csv --label category --text title fleet
     """
@@ -129,19 +129,29 @@ def list_catalogues(folder: Folder = None, json_file: JsonFile = None) -> None:
 
     Example: groundswell coordinator catalogue list fleet
     """
+    coordinator = _open(folder)
     rows = [
-        {"name": each.name, "labels": len(each), "hash": each.hash}
-        for each in _open(folder).catalogues()
+        {
+            "name": each.name,
+            "labels": len(each),
+            "hash": each.hash,
+            "in_use": each in coordinator.catalogues_in_use(),
+        }
+        for each in coordinator.catalogues()
     ]
     if not _wrote(json_file, {"catalogues": rows}):
         for row in rows:
-            typer.echo(f"{row['name']}: {row['labels']} labels, {row['hash']}")
+            used = ", in use" if row["in_use"] else ""
+            typer.echo(f"{row['name']}: {row['labels']} labels, {row['hash']}{used}")
 
 
 @app.command()
 def invite(
     folder: Folder = None,
     out: Annotated[Path, typer.Option(metavar="FILE")] = Path("invitation.json"),
+    catalogue: Annotated[
+        str, typer.Option(metavar="NAME", help="The site's own, where several are in use.")
+    ] = "",
 ) -> None:
     """Write the one file that a site needs: address, keys to trust, proposed plan, catalogue.
 
@@ -150,7 +160,7 @@ def invite(
     from groundswell.server.coordinator_planning import Workshop, invitation
 
     coordinator = _open(folder)
-    written = invitation(coordinator, Workshop.open(coordinator))
+    written = invitation(coordinator, Workshop.open(coordinator), catalogue)
     written.write(out)
     AuditLog(coordinator.folder / "audit.jsonl").write("invited", file=out.name)
     plan = written.proposal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,12 +16,15 @@ from groundswell.server.planning import (
     size,
 )
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue, load_backbone
-from groundswell.shared.batches import Inputs
+from groundswell.shared.blocks import marked
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import Checkpoint
 from groundswell.shared.config import Config
 from groundswell.shared.config_file import load_config
+from groundswell.shared.demand_release import for_a_new_run
 from groundswell.shared.errors import InputError
+from groundswell.shared.features import LabelSpace
+from groundswell.shared.histories import Float32
 from groundswell.shared.inputs import task_from
 from groundswell.shared.invitation import Invitation
 from groundswell.shared.model import InterestModel, initialise, weights_of
@@ -35,45 +39,50 @@ class Workshop:
     """What the coordinator computes with: all of it public.
 
     Attributes:
-        encoded: the catalogue's texts through the backbone.
+        catalogues: those of a plan, in its order.
+        encoded: each one's texts through the backbone.
     """
 
     config: Config
-    catalogue: Catalogue = field(repr=False)
+    catalogues: tuple[Catalogue, ...] = field(repr=False)
     backbone: Backbone = field(repr=False)
-    encoded: Encoded = field(repr=False)
+    encoded: tuple[Encoded, ...] = field(repr=False)
 
     @classmethod
     def open(cls, coordinator: Coordinator, *, rounds: int | None = None) -> Workshop:
-        """Load configuration, catalogue and backbone.
+        """Load configuration, catalogues and backbone.
 
         Args:
             rounds: instead of the configuration's; 0 is the refresh of the statistics alone.
         """
         overrides = {"train.rounds": rounds}
         config = load_config(coordinator.folder / TASK_FILE, overrides).config
-        catalogue = coordinator.catalogue()
+        catalogues = coordinator.catalogues_in_use()
         backbone = load_backbone(config.model.backbone, download=config.model.download)
-        encoded = encode_catalogue(backbone, catalogue, config.model.layers)
-        return cls(config, catalogue, backbone, encoded)
+        layers = config.model.layers
+        encoded = tuple(encode_catalogue(backbone, each, layers) for each in catalogues)
+        return cls(config, catalogues, backbone, encoded)
 
     @property
-    def surroundings(self) -> Surroundings:
-        """What post-processing uses."""
-        return Surroundings(self.catalogue, self.encoded.unit)
+    def surroundings(self) -> tuple[Surroundings, ...]:
+        """What post-processing uses, of each catalogue."""
+        return tuple(
+            Surroundings(catalogue, encoded.unit)
+            for catalogue, encoded in zip(self.catalogues, self.encoded, strict=True)
+        )
 
     def model(self, spec: ModelSpec) -> InterestModel:
-        """A model of this specification over the catalogue."""
-        task = task_from(self.config)
-        inputs = Inputs(spec, task, self.catalogue, self.backbone, encoded=self.encoded)
-        return InterestModel(spec, self.backbone, inputs.space)
+        """A model of this specification; its weights rest on no catalogue."""
+        space = LabelSpace.of(self.catalogues[0], self.encoded[0].unit)
+        return InterestModel(spec, self.backbone, space)
 
-    def initial_state(self, plan: Plan, start: Checkpoint | None = None) -> ModelState:
+    def initial_state(self, plan: Plan, start: Sequence[Checkpoint] = ()) -> ModelState:
         """The model before the first round.
 
         Args:
-            start: a released model whose head and statistics are the beginning. Its adapter is not:
-                the frozen half of an adapter follows from the plan's hash (``model.initialise``).
+            start: a released model whose head and statistics are the beginning, as ``started``
+                gives it. Its adapter is not: the frozen half of an adapter follows from the plan's
+                hash (``model.initialise``).
 
         Raises:
             InputError: the plan names another first model, or ``start`` does not fit it.
@@ -85,19 +94,32 @@ class Workshop:
             raise InputError(
                 "plan", plan.run, "names another first model than this one", "make the plan anew"
             )
-        if start is None:
+        statistics: dict[str, Float32] = {}
+        for each in start:
+            number = plan.catalogue_number(each.catalogue.hash)
+            if number is None or each.spec.to_dict() != plan.model:
+                raise InputError(
+                    "--from",
+                    each.catalogue.name,
+                    "the model has another catalogue or architecture than the plan",
+                    "start without it",
+                )
+            statistics |= marked(for_a_new_run(each.statistics), plan.catalogues, number)
+        # A region's demand rests on nothing that was released before.
+        if not start or plan.region:
             return ModelState(weights, {})
-        if start.catalogue.hash != self.catalogue.hash or start.spec.to_dict() != plan.model:
+        head, *others = [
+            {name: value for name, value in each.weights.items() if "lora_" not in name}
+            for each in start
+        ]
+        if any((other[name] != head[name]).any() for other in others for name in head):
             raise InputError(
                 "--from",
-                start.catalogue.name,
-                "the model has another catalogue or architecture than the plan",
-                "start without it",
+                ", ".join(each.catalogue.name for each in start),
+                "these models are of different runs",
+                "name the models of one run",
             )
-        if plan.region:  # its demand rests on nothing that was released before
-            return ModelState(weights, {})
-        head = {name: value for name, value in start.weights.items() if "lora_" not in name}
-        return ModelState({**weights, **head}, dict(start.statistics))
+        return ModelState({**weights, **head}, statistics)
 
 
 def federation_of(coordinator: Coordinator, region: str = "") -> Federation:
@@ -155,7 +177,7 @@ def new_plan(coordinator: Coordinator, workshop: Workshop, region: str = "") -> 
         config,
         federation,
         sized,
-        workshop.catalogue,
+        workshop.catalogues,
         task,
         times,
         facts,
@@ -164,8 +186,24 @@ def new_plan(coordinator: Coordinator, workshop: Workshop, region: str = "") -> 
     )
 
 
-def invitation(coordinator: Coordinator, workshop: Workshop) -> Invitation:
-    """The file for a new site, with a proposal in it."""
+def invitation(coordinator: Coordinator, workshop: Workshop, catalogue: str = "") -> Invitation:
+    """The file for a new site, with a proposal in it.
+
+    Args:
+        catalogue: name of the site's own; may be left out where a plan holds one alone.
+
+    Raises:
+        InputError: no catalogue in use has the name, or it is left out where there are several.
+    """
+    names = [each.name for each in workshop.catalogues]
+    if catalogue not in names and (catalogue or len(names) > 1):
+        raise InputError(
+            "--catalogue",
+            catalogue,
+            "a site works with one of the catalogues in use",
+            f"name one of: {', '.join(names)}",
+        )
+    own = workshop.catalogues[names.index(catalogue) if catalogue else 0]
     plan = new_plan(coordinator, workshop).canonical_bytes()
     key, trust = coordinator.key, coordinator.trust
     return Invitation(
@@ -175,8 +213,8 @@ def invitation(coordinator: Coordinator, workshop: Workshop) -> Invitation:
         trust.coordinator,
         plan,
         key.sign_bytes("Plan", plan),
-        workshop.catalogue.name,
-        workshop.catalogue.canonical_bytes(),
+        own.name,
+        own.canonical_bytes(),
     )
 
 

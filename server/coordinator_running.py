@@ -66,9 +66,10 @@ def new_run(
         Refusal: ``region-too-small``.
     """
     from groundswell.server.coordinator_planning import Workshop, new_plan
+    from groundswell.server.released_model import folders
     from groundswell.shared.identity import sealed_plan
 
-    if start is not None and not (start / "manifest.json").exists():
+    if start is not None and not folders(start):
         raise InputError("--from", str(start), "is no model folder", "name one with a manifest")
     if region and start is None:
         raise InputError(

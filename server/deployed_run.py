@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from flwr.serverapp import Grid
@@ -67,7 +67,7 @@ class DeployedRun:
         self._terms = terms_of(self._plan)
         self._trust = coordinator.trust
         settings = coordinator.settings
-        self._transport = GridTransport(grid, self._trust, self._terms, settings.phase_seconds)
+        self._transport = GridTransport(grid, self._trust, self._plan, settings.phase_seconds)
         self._step = Step("", self._plan.releases[0].phases[0], 0)
         self._secure_sum: SecureSum | None = None
 
@@ -123,10 +123,11 @@ class DeployedRun:
         self._keep_heads()
         if report.outcome is Outcome.FINISHED:
             released_model.write(self._folder.model_folder, workshop, self._plan, run.state, start)
-            version = released_model.register(
+            versions = released_model.register(
                 self._coordinator.folder / "registry", self._folder, self._plan, run.state
             )
-            self._audit.write("registered-model", run=self._plan.run, version=version)
+            for version in versions:
+                self._audit.write("registered-model", run=self._plan.run, version=version)
         return report
 
     # --- before the first attempt ---------------------------------------------------------------
@@ -148,12 +149,12 @@ class DeployedRun:
             self._say(run_folder.RUNNING, f"waiting for sites: {len(joined)} joined")
             self._sleep(_JOIN_POLL_SECONDS)
 
-    def _start(self, workshop: Workshop) -> checkpoint.Checkpoint | None:
-        """The released model that the run starts from, if one was named."""
-        folder = self._folder.path / "start"
-        return checkpoint.load(folder, workshop.backbone) if folder.exists() else None
+    def _start(self, workshop: Workshop) -> list[checkpoint.Checkpoint]:
+        """The released model that the run starts from, if one was named; one for a catalogue."""
+        found = released_model.folders(self._folder.path / "start")
+        return [checkpoint.load(each, workshop.backbone) for each in found]
 
-    def _state(self, workshop: Workshop, start: checkpoint.Checkpoint | None) -> RunState:
+    def _state(self, workshop: Workshop, start: Sequence[checkpoint.Checkpoint]) -> RunState:
         state = self._folder.state()
         if state is None:
             state = RunState.begin(workshop.initial_state(self._plan, start))

@@ -105,12 +105,19 @@ def promote(
 
 
 @app.command()
-def rollback(registry: Where = _DEFAULT, files: Files = None, key: Key = None) -> None:
+def rollback(
+    registry: Where = _DEFAULT,
+    files: Files = None,
+    key: Key = None,
+    line: Annotated[
+        str, typer.Option(metavar="NAME", help="Catalogue, where there are models of several.")
+    ] = "",
+) -> None:
     """Make the champion before this one the champion again.
 
     Example: groundswell model rollback
     """
-    _tell(_open(registry, files, key).rollback())
+    _tell(_open(registry, files, key).rollback(line))
 
 
 @app.command()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from groundswell.shared.blocks import dimension, max_nonzero
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import ROUNDS, Config
 from groundswell.shared.errors import InputError, Refusal
@@ -136,7 +137,7 @@ def make_plan(
     config: Config,
     federation: Federation,
     sized: SizedPlan,
-    catalogue: Catalogue,
+    catalogues: Sequence[Catalogue],
     task: Task,
     times: EvaluationTimes,
     model: ModelFacts,
@@ -148,14 +149,17 @@ def make_plan(
     """A plan that every site can check and accept by its hash.
 
     Args:
+        catalogues: of all sites together, each once.
         run: 32 hex digits; drawn at random by default.
         seconds_per_slot: when a site sends its vector, counted from the request.
         region: the only one whose sites take part; empty: all.
     """
-    labels = len(catalogue)
-    dimension = len(model.initial.flat_weights())
+    weights = len(model.initial.flat_weights())
+    references = tuple(
+        CatalogueReference(name=each.name, hash=each.hash, labels=len(each)) for each in catalogues
+    )
     releases = [
-        _release(config, entry.kind, sized, dimension, labels)
+        _release(config, entry.kind, sized, weights, references)
         for entry in sized.kinds
         if entry.count
     ]
@@ -171,7 +175,7 @@ def make_plan(
         examples_per_user=config.train.examples_per_user,
         clipping=config.privacy.clipping,
         releases=tuple(releases),
-        catalogues=(CatalogueReference(name=catalogue.name, hash=catalogue.hash, labels=labels),),
+        catalogues=references,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         initial_model_hash=model.initial.hash().hex(),
@@ -196,21 +200,25 @@ def make_plan(
 
 
 def _release(
-    config: Config, kind: str, sized: SizedPlan, dimension: int, labels: int
+    config: Config,
+    kind: str,
+    sized: SizedPlan,
+    weights: int,
+    catalogues: Sequence[CatalogueReference],
 ) -> PlannedRelease:
     entry = sized.kind(kind)
     actions = config.model.demand_actions if kind == DEMAND else ()
     phases: tuple[Phase, ...]
     if kind == GRADIENT:
-        clip, size, nonzero = config.privacy.clip_norm, dimension, dimension
+        clip, size, nonzero = config.privacy.clip_norm, weights, weights
         phases = (Phase.ROUNDS,)
     elif kind == EVALUATION:
         clip, size, nonzero = EVALUATION_CLIP, EVALUATION_DIMENSION, EVALUATION_DIMENSION
         phases = (Phase.EVALUATION,)
     else:
         statistic = statistic_of(kind, actions)
-        clip, size = statistic.clip_norm, statistic.dimension(labels)
-        nonzero = statistic.max_nonzero(labels)
+        clip, size = statistic.clip_norm, dimension(statistic, catalogues)
+        nonzero = max_nonzero(statistic, catalogues)
         first = config.train.rounds > 0 and statistic.before_rounds
         phases = (Phase.STATISTICS, Phase.REFRESH) if first else (Phase.REFRESH,)
     return PlannedRelease(

@@ -2,6 +2,10 @@
 
 *latest* is the newest version, *champion* the one that answers by default. The first version
 becomes champion at once; later ones are promoted, past a quality gate, and can be rolled back.
+
+Runs over several catalogues leave a *line* of versions for each, with a champion of its own:
+*latest@NAME* and *champion@NAME*. Without a name the aliases are those of the line without one, or
+of the only line that there is.
 """
 
 from __future__ import annotations
@@ -55,6 +59,7 @@ _CHAMPIONS = Table(
     METADATA,
     Column("number", Integer, primary_key=True),
     Column("version", String(64), nullable=False),
+    Column("line", String(128), nullable=False),
     Column("since", DateTime, nullable=False),  # UTC
     Column("undone", Boolean, nullable=False),
 )
@@ -170,8 +175,8 @@ class Registry:
                 )
             )
             self._files.put(record.version, folder)
-            if self._champion(connection) is None:
-                self._crown(connection, record.version)
+            if self._champion(connection, record.provenance.line) is None:
+                self._crown(connection, record)
 
     def entries(self) -> list[Entry]:
         """All versions, newest first; raises ModelError where a record is damaged."""
@@ -188,9 +193,10 @@ class Registry:
 
     def listing(self) -> ModelsAnswer:
         """All versions as callers are told, newest first."""
-        champion = self.champion()
+        lines = self.lines()
+        default = self.champion() if "" in lines or len(lines) == 1 else None
         return ModelsAnswer(
-            default=champion or "", models=tuple(self._told(entry) for entry in self.entries())
+            default=default or "", models=tuple(self._told(entry) for entry in self.entries())
         )
 
     def entry(self, name: str) -> Entry:
@@ -220,10 +226,19 @@ class Registry:
         """
         return self._files.folder(self.entry(name).record)
 
-    def champion(self) -> str | None:
-        """The version that answers by default."""
+    def champion(self, line: str = "") -> str | None:
+        """The version that answers by default; of a line, or of the only one there is.
+
+        Raises:
+            Refusal: ``unknown-model``: there are several lines, and none of them was named.
+        """
         with self.engine.connect() as connection:
-            return self._champion(connection)
+            return self._champion(connection, self._line(connection, line))
+
+    def lines(self) -> list[str]:
+        """Names of the lines that have versions."""
+        with self.engine.connect() as connection:
+            return self._lines(connection)
 
     def promote(self, name: str, *, force: bool = False) -> ModelVersion:
         """Make a version the champion.
@@ -236,24 +251,28 @@ class Registry:
         """
         entry = self.entry(name)
         with self.engine.begin() as connection:
-            now = self._champion(connection)
+            now = self._champion(connection, entry.record.provenance.line)
             if now == entry.record.version:
                 return self._told(entry)
             if now is not None and not force:
                 check_quality(entry.record.provenance, self.entry(now).record.provenance)
-            self._crown(connection, entry.record.version)
+            self._crown(connection, entry.record)
         return self.show(entry.record.version)
 
-    def rollback(self) -> ModelVersion:
+    def rollback(self, line: str = "") -> ModelVersion:
         """Make the champion before this one the champion again.
 
+        Args:
+            line: whose; default: as for ``champion``.
+
         Raises:
-            Refusal: ``no-earlier-version``.
+            Refusal: ``no-earlier-version``; ``unknown-model`` as ``champion``.
         """
         with self.engine.begin() as connection:
+            line = self._line(connection, line)
             reigns = connection.execute(
                 select(_CHAMPIONS.c.number, _CHAMPIONS.c.version)
-                .where(_CHAMPIONS.c.undone.is_(False))
+                .where(_CHAMPIONS.c.undone.is_(False), _CHAMPIONS.c.line == line)
                 .order_by(_CHAMPIONS.c.number.desc())
                 .limit(2)
             ).all()
@@ -268,38 +287,64 @@ class Registry:
         return self.show(version)
 
     def _told(self, entry: Entry) -> ModelVersion:
-        aliases = []
-        newest = self._resolved(LATEST)
-        if entry.record.version == newest:
-            aliases.append(LATEST)
-        if entry.record.version == self.champion():
-            aliases.append(CHAMPION)
+        line, version = entry.record.provenance.line, entry.record.version
+        mark = f"@{line}" if line else ""
+        aliases = [
+            alias + mark
+            for alias, found in ((LATEST, self._latest(line)), (CHAMPION, self.champion(line)))
+            if found == version
+        ]
         signed = verify(self._public_key, PURPOSE, entry.signed_bytes, entry.signature)
         return entry.record.told(tuple(aliases), signed=signed)
 
     def _resolved(self, name: str) -> str:
-        if name == LATEST:
-            with self.engine.connect() as connection:
-                number = connection.scalar(select(func.max(_VERSIONS.c.number)))
-            return f"v{number}"
-        if name == CHAMPION:
-            return self.champion() or CHAMPION
+        alias, _, line = name.partition("@")
+        if alias == LATEST:
+            return self._latest(line) or name
+        if alias == CHAMPION:
+            return self.champion(line) or name
         return name
+
+    def _latest(self, line: str) -> str | None:
+        """The newest version of a line; raises as ``champion`` does."""
+        with self.engine.connect() as connection:
+            line = self._line(connection, line)
+        found = (entry.record for entry in self.entries())
+        return next((each.version for each in found if each.provenance.line == line), None)
 
     def _by_hash(self, model_hash: str) -> Entry | None:
         return next((e for e in self.entries() if e.record.model_hash == model_hash), None)
 
-    def _champion(self, connection: Connection) -> str | None:
+    def _line(self, connection: Connection, named: str) -> str:
+        """The line that is meant: the one named, the one without a name, or the only one."""
+        lines = self._lines(connection)
+        if named or "" in lines or not lines:
+            return named
+        if len(lines) > 1:
+            names = " or ".join(f"{CHAMPION}@{each}" for each in lines)
+            raise Refusal("unknown-model", f"there are models of several catalogues; name {names}")
+        return lines[0]
+
+    def _lines(self, connection: Connection) -> list[str]:
+        query = select(_CHAMPIONS.c.line).distinct().order_by(_CHAMPIONS.c.line)
+        return list(connection.scalars(query))
+
+    def _champion(self, connection: Connection, line: str) -> str | None:
         version: str | None = connection.scalar(
             select(_CHAMPIONS.c.version)
-            .where(_CHAMPIONS.c.undone.is_(False))
+            .where(_CHAMPIONS.c.undone.is_(False), _CHAMPIONS.c.line == line)
             .order_by(_CHAMPIONS.c.number.desc())
             .limit(1)
         )
         return version
 
-    def _crown(self, connection: Connection, version: str) -> None:
-        row = {"version": version, "since": naive(utc_now()), "undone": False}
+    def _crown(self, connection: Connection, record: Record) -> None:
+        row = {
+            "version": record.version,
+            "line": record.provenance.line,
+            "since": naive(utc_now()),
+            "undone": False,
+        }
         connection.execute(insert(_CHAMPIONS).values(**row))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from groundswell.server.checkpointing import RunState
 from groundswell.server.coordinator_planning import Workshop
@@ -16,14 +15,10 @@ from groundswell.server.spending import epsilons, reserved
 from groundswell.server.versions import Provenance
 from groundswell.shared import checkpoint
 from groundswell.shared.accounting import central_multiplier, tpr_bound
+from groundswell.shared.blocks import own_statistics
+from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import Checkpoint, model_weights
-from groundswell.shared.demand_release import (
-    NOISE_TENSOR,
-    DemandBlock,
-    RegionRelease,
-    belongs_to,
-    of_region,
-)
+from groundswell.shared.demand_release import RegionRelease, belongs_to, of_region
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.histories import Float32
 from groundswell.shared.inputs import task_from
@@ -33,9 +28,11 @@ from groundswell.shared.spec import ModelSpec
 
 
 def write(
-    folder: Path, workshop: Workshop, plan: Plan, state: RunState, start: Checkpoint | None
-) -> Checkpoint:
-    """Write the checkpoint of a run.
+    folder: Path, workshop: Workshop, plan: Plan, state: RunState, start: Sequence[Checkpoint] = ()
+) -> list[Checkpoint]:
+    """Write the checkpoint of a run, or one for each of several catalogues, in ``folder/NAME``.
+
+    They share adapter and head; each has the labels and statistics of its catalogue.
 
     Args:
         start: the released model that a run without rounds refreshes, or a region's run adds its
@@ -44,60 +41,73 @@ def write(
     Raises:
         GroundswellError: the run of a region ended without its demand.
     """
-    statistics = _up_to_date(plan, state)
-    if plan.region:
-        written = _with_region(plan, state, start)
-    elif plan.rounds == 0 and start is not None:
-        written = replace(
-            start,
-            statistics=statistics,
-            statistics_as_of=plan.schedule.train_until,
-            privacy=privacy_of(plan, state),
-        )
-    else:
-        spec = ModelSpec.from_dict(plan.model)
-        model = workshop.model(spec)
-        initialise(model, plan.hash())
-        load_weights(model, state.model.weights)
-        written = Checkpoint(
-            spec,
-            task_from(workshop.config),
-            workshop.catalogue,
-            plan.backbone_hash,
-            model_weights(model),
-            statistics,
-            plan.schedule.train_until,
-            privacy=privacy_of(plan, state),
-            card=_card(plan, state),
-            regions=start.regions if start is not None else {},
-        )
-    checkpoint.save(folder, written, workshop.backbone)
+    before = {each.catalogue.hash: each for each in start}
+    written = []
+    for number, catalogue in enumerate(workshop.catalogues):
+        statistics = own_statistics(state.model.statistics, plan.catalogues, number)
+        own = before.get(catalogue.hash)
+        if plan.region:
+            written.append(_with_region(plan, state, own, statistics))
+        elif plan.rounds == 0 and start:
+            written.append(
+                replace(
+                    own or replace(start[0], catalogue=catalogue, regions={}),
+                    statistics=statistics,
+                    statistics_as_of=plan.schedule.train_until,
+                    privacy=privacy_of(plan, state),
+                )
+            )
+        else:
+            regions = own.regions if own is not None else {}
+            written.append(_trained(workshop, plan, state, catalogue, statistics, regions))
+    places = [folder] if len(written) == 1 else [folder / c.name for c in workshop.catalogues]
+    for place, each in zip(places, written, strict=True):
+        checkpoint.save(place, each, workshop.backbone)
     return written
 
 
-def _up_to_date(plan: Plan, state: RunState) -> dict[str, Float32]:
-    """The statistics without the demand of an earlier model that this run did not release anew.
-
-    Demand is a series of windows that ends with the run; an older one would take on its date.
-    """
-    release = plan.release(DEMAND) if DEMAND not in state.left_out else None
-    actions: set[str | None] = {None, *release.actions} if release else set()
-    kept = {}
-    for name, value in state.model.statistics.items():
-        block = DemandBlock.of_tensor(name)
-        old = block is not None and block.region is None and block.action not in actions
-        if not old and (release is not None or name != NOISE_TENSOR):
-            kept[name] = np.asarray(value)
-    return kept
+def folders(model: Path) -> list[Path]:
+    """The model folders that ``write`` made of a run: itself, or one for each catalogue."""
+    if (model / "manifest.json").exists():
+        return [model]
+    return sorted(path.parent for path in model.glob("*/manifest.json"))
 
 
-def _with_region(plan: Plan, state: RunState, start: Checkpoint | None) -> Checkpoint:
+def _trained(
+    workshop: Workshop,
+    plan: Plan,
+    state: RunState,
+    catalogue: Catalogue,
+    statistics: Mapping[str, Float32],
+    regions: Mapping[str, RegionRelease],
+) -> Checkpoint:
+    spec = ModelSpec.from_dict(plan.model)
+    model = workshop.model(spec)
+    initialise(model, plan.hash())
+    load_weights(model, state.model.weights)
+    return Checkpoint(
+        spec,
+        task_from(workshop.config),
+        catalogue,
+        plan.backbone_hash,
+        model_weights(model),
+        statistics,
+        plan.schedule.train_until,
+        privacy=privacy_of(plan, state),
+        card=_card(plan, state),
+        regions=regions,
+    )
+
+
+def _with_region(
+    plan: Plan, state: RunState, start: Checkpoint | None, statistics: Mapping[str, Float32]
+) -> Checkpoint:
     """``start`` with the demand that a region's sites released; all else of it stays."""
     records = [record for record in state.records if record.kind == DEMAND]
     until = plan.schedule.train_until
     if start is None or not records or until is None:
         raise GroundswellError(f"the sites of {plan.region} released no demand; run it again")
-    own = of_region(state.model.statistics, plan.region)
+    own = of_region(statistics, plan.region)
     release = RegionRelease(until, len(records[-1].survivors), privacy_of(plan, state))
     others = {
         name: tensor
@@ -111,20 +121,27 @@ def _with_region(plan: Plan, state: RunState, start: Checkpoint | None) -> Check
     )
 
 
-def register(registry: Path, run: RunFolder, plan: Plan, state: RunState) -> str:
-    """Add a run's model to the registry, which the gateway serves; returns its version."""
+def register(registry: Path, run: RunFolder, plan: Plan, state: RunState) -> list[str]:
+    """Add a run's model to the registry, which the gateway serves; returns its versions.
+
+    Of several catalogues each has a line of versions of its own, called as the catalogue is.
+    """
     rounds = [record.round for record in state.records if record.kind == GRADIENT]
     scores = [record for record in state.records if record.ndcg is not None]
     metrics: dict[str, float] = {}
     if scores and scores[-1].ndcg is not None and scores[-1].ndcg_se is not None:
         metrics = {"ndcg@10": scores[-1].ndcg, "ndcg@10_se": scores[-1].ndcg_se}
-    provenance = Provenance(
-        run=plan.run,
-        round=max(rounds, default=0),
-        plan_hash=plan.hash().hex(),
-        metrics=metrics,
-    )
-    return Registry.open(str(registry)).add(run.model_folder, provenance).version
+    opened, versions = Registry.open(str(registry)), []
+    for folder in folders(run.model_folder):
+        provenance = Provenance(
+            run=plan.run,
+            round=max(rounds, default=0),
+            plan_hash=plan.hash().hex(),
+            metrics=metrics,
+            line=folder.name if len(plan.catalogues) > 1 else "",
+        )
+        versions.append(opened.add(folder, provenance).version)
+    return versions
 
 
 def privacy_of(plan: Plan, state: RunState) -> dict[str, Any]:

@@ -8,7 +8,7 @@ left out (or its older release stays in use). There is no silent empty round.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -61,6 +61,7 @@ class Run:
         plan: signed in ``join``.
         secure_sum: the coordinator's half, at the state's next seq.
         transport: the way to the sites.
+        around: what is public of each of the plan's catalogues, in their order.
         folder: where the state is kept.
         state: to go on from.
         clock: Unix seconds.
@@ -72,7 +73,7 @@ class Run:
         join: wire.JoinRequest,
         secure_sum: SecureSum,
         transport: GridTransport,
-        around: applying.Surroundings,
+        around: Sequence[applying.Surroundings],
         folder: Path,
         state: RunState,
         watch: Watch | None = None,
@@ -171,7 +172,14 @@ class Run:
         elif step.kind == EVALUATION:
             state, score = self.state, applying.read_score(release, total)
         else:
-            state = applying.apply_statistic(self.state, release, total, self._around)
+            state = applying.apply_statistic(
+                self.state,
+                self.plan,
+                release,
+                total,
+                self._around,
+                self._transport.catalogue_number,
+            )
         spent = (*state.spent, Spent(step.kind, total.honest))
         tiers = epsilons(self.plan, spent)
         record = RoundRecord(

@@ -16,7 +16,8 @@ from google.protobuf.message import DecodeError
 from groundswell.shared.envelopes import open_signed, parse
 from groundswell.shared.errors import Refusal
 from groundswell.shared.identity import Certificate, Trust
-from groundswell.shared.roster import Terms
+from groundswell.shared.plan import Plan
+from groundswell.shared.roster import terms_of
 from groundswell.shared.wire import groundswell_pb2 as wire
 
 NOT_JOINED = "not-joined"
@@ -30,7 +31,7 @@ class GridTransport:
     Args:
         grid: Flower's, or the in-process one.
         trust: the pinned public keys.
-        terms: of the run.
+        plan: of the run.
         timeout: seconds that one phase may take; who answers later has dropped out of it.
 
     Attributes:
@@ -38,13 +39,15 @@ class GridTransport:
         bytes: payload bytes sent and received so far.
     """
 
-    def __init__(self, grid: Grid, trust: Trust, terms: Terms, timeout: float) -> None:
+    def __init__(self, grid: Grid, trust: Trust, plan: Plan, timeout: float) -> None:
         self._grid = grid
         self._trust = trust
-        self._terms = terms
+        self._plan = plan
+        self._terms = terms_of(plan)
         self._timeout = timeout
         self._nodes: dict[str, int] = {}
         self._keys: dict[str, bytes] = {}
+        self._catalogues: dict[str, int] = {}
         self.refusals: dict[int, str] = {}
         self.bytes = 0
 
@@ -58,6 +61,10 @@ class GridTransport:
         """The key in the certificate that a site joined with."""
         return self._keys.get(site)
 
+    def catalogue_number(self, site: str) -> int:
+        """The place of a site's catalogue among the plan's; KeyError where it has not joined."""
+        return self._catalogues[site]
+
     def join(self, request: wire.JoinRequest, now: int) -> tuple[str, ...]:
         """Hand the plan to every connected node that has not accepted it yet; returns the sites."""
         waiting = set(self._grid.get_node_ids()) - set(self._nodes.values())
@@ -67,9 +74,10 @@ class GridTransport:
                 self.refusals[node] = reply.refused.code
                 continue
             try:
-                certificate = self._joined(reply.joined, now)
+                certificate, number = self._joined(reply.joined, now)
                 self._nodes[certificate.name] = node
                 self._keys[certificate.name] = certificate.public_key
+                self._catalogues[certificate.name] = number
                 self.refusals.pop(node, None)
             except Refusal as error:
                 self.refusals[node] = error.code
@@ -87,13 +95,17 @@ class GridTransport:
                 del self._nodes[site]
         return replies
 
-    def _joined(self, signed: wire.Signed, now: int) -> Certificate:
+    def _joined(self, signed: wire.Signed, now: int) -> tuple[Certificate, int]:
+        """Who joined, and the place of the site's catalogue among the plan's."""
         claimed = parse(wire.Joined, signed.body)
         certificate = self._trust.certificate(claimed.certificate, now)
         body = open_signed(signed, wire.Joined, certificate.public_key)
         if (body.run, body.plan_hash) != (self._terms.run, self._terms.plan_hash):
             raise Refusal("wrong-run", "the site joined another run or plan")
-        return certificate
+        number = self._plan.catalogue_number(body.catalogue.hex())
+        if number is None:
+            raise Refusal("unknown-catalogue", "the site works with a catalogue of no plan's")
+        return certificate, number
 
     def _send(self, requests: Mapping[int, wire.VaultRequest]) -> dict[int, wire.VaultReply]:
         if not requests:

@@ -44,6 +44,7 @@ class Provenance(BaseModel):
     Attributes:
         run: id of the run; round: its last closed round.
         plan_hash: SHA-256 (hex) of the plan.
+        line: which of a run's models it is where there are several: the name of its catalogue.
         metrics: private validation metrics by name; ``NAME_se`` is the standard error that the
             noise alone gives ``NAME``.
     """
@@ -53,6 +54,7 @@ class Provenance(BaseModel):
     run: str | None = None
     round: int | None = Field(default=None, ge=0)
     plan_hash: str | None = None
+    line: str = ""
     metrics: dict[str, float] = {}
 
 

@@ -128,6 +128,20 @@ def belongs_to(name: str, region: str) -> bool:
     return name == NOISE_TENSOR + _at(region) or (block is not None and block.region == region)
 
 
+def for_a_new_run(statistics: Mapping[str, Float32]) -> dict[str, Float32]:
+    """A released model's statistics without the demand of all sites.
+
+    Demand is a series of windows that ends with its run: one that a later run does not release anew
+    would take on that run's date. A region's has a date of its own, and stays.
+    """
+    return {
+        name: tensor
+        for name, tensor in statistics.items()
+        if name != NOISE_TENSOR
+        and ((block := DemandBlock.of_tensor(name)) is None or block.region is not None)
+    }
+
+
 def acted_on(
     h: Histories, at: Int64, task: Task, labels: int, action: str | None
 ) -> NDArray[np.bool_]:

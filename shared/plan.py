@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ GRADIENT = "gradient"
 EVALUATION = "evaluation"
 DEMAND = "demand"
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -40,7 +42,7 @@ class PlannedRelease(BaseModel):
         sampling_rate: q of the Poisson sample of users.
         clip_norm: C, the L2 bound of one user's vector before scaling.
         scale: Delta, the L2 bound of one user's integer vector.
-        dimension: coordinates of the released vector (all catalogues' blocks together).
+        dimension: coordinates of the released vector, all catalogues' blocks together.
         max_nonzero: m, most non-zero coordinates of one user's vector.
         count: attempts that are due.
         retries: further attempts that the reserve pays for.
@@ -153,6 +155,17 @@ class Plan(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _catalogues_are_told_apart(self) -> Plan:
+        """Their names stand before those of their statistics (``shared/blocks.py``)."""
+        names = [each.name for each in self.catalogues]
+        hashes = {each.hash for each in self.catalogues}
+        if not names or len(set(names)) < len(names) or len(hashes) < len(names):
+            raise ValueError("a plan names one catalogue at least, and each of them once")
+        if len(names) > 1 and not all(_NAME.fullmatch(name) for name in names):
+            raise ValueError("names of several catalogues are of letters, digits, . _ and -")
+        return self
+
+    @model_validator(mode="after")
     def _kinds_are_unique(self) -> Plan:
         kinds = [release.kind for release in self.releases]
         if len(kinds) != len(set(kinds)):
@@ -164,6 +177,11 @@ class Plan(BaseModel):
     def release(self, kind: str) -> PlannedRelease | None:
         """The plan's entry for ``kind``, or None."""
         return next((release for release in self.releases if release.kind == kind), None)
+
+    def catalogue_number(self, catalogue_hash: str) -> int | None:
+        """The place of a catalogue among the plan's, or None."""
+        hashes = [each.hash for each in self.catalogues]
+        return hashes.index(catalogue_hash) if catalogue_hash in hashes else None
 
     def canonical_bytes(self) -> bytes:
         """JSON with sorted keys and no spaces: the bytes that are hashed and signed."""

@@ -221,7 +221,10 @@ class RepeatRates(StatisticKind):
         """Popularity from its own release and from this one's sum over levels, float64 ``[L]``."""
         again = blocks[:LEVELS].sum(axis=0) * self.BOUGHT
         if "popularity_mean" not in earlier:
-            return np.maximum(earlier["popularity"].astype(np.float64), 0)
+            if "popularity" in earlier:
+                return np.maximum(earlier["popularity"].astype(np.float64), 0)
+            alone = deviation * self.BOUGHT * float(np.sqrt(LEVELS))
+            return smoothed_popularity(again, alone, catalogue, embeddings)
         released = earlier["popularity_mean"].astype(np.float64)
         own = float(earlier["popularity_deviation"][0])
         # The clips differ, so the two may differ by a factor, which all labels share.

@@ -56,7 +56,7 @@ def _step(
     rows = np.flatnonzero(words.generator().random(job.users) < release.sampling_rate)
     total = np.zeros(release.dimension)
     for _, vectors in job.vectors(rows, words.words(4).tobytes()):
-        total += np.asarray(vectors, dtype=np.float64).sum(axis=0)
+        total[job.place] += np.asarray(vectors, dtype=np.float64).sum(axis=0)
     if step.kind != GRADIENT:
         released = statistic_of(step.kind, release.actions).estimate(
             total,

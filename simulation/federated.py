@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from flwr.serverapp import Grid
 
+from groundswell.client.contributions import SiteData
 from groundswell.client.ledger import Ledger
 from groundswell.client.relay import app
 from groundswell.client.vault import Vault
+from groundswell.server.applying import Surroundings
 from groundswell.server.checkpointing import RunState, load
 from groundswell.server.rounds import Report, Run, Watch
 from groundswell.server.transport import GridTransport
 from groundswell.server.unmasking import SecureSum
+from groundswell.shared.backbone import Backbone
 from groundswell.shared.identity import sealed_plan
 from groundswell.shared.plan import Plan
 from groundswell.shared.roster import terms_of
@@ -24,12 +28,35 @@ from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.grid import InProcessGrid
 from groundswell.simulation.secure_sites import Consortium
-from groundswell.simulation.setting import Setting
 from groundswell.simulation.vaults import VaultRecipe
 
 PHASE_SECONDS = 3600.0
 # Certificates begin a little earlier than now, so that no two clocks can disagree about it.
 _CLOCK_SLACK = 60
+
+
+class Participants(Protocol):
+    """The sites of a run, and what is public about them: of one data set, or of several."""
+
+    @property
+    def backbone(self) -> Backbone: ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the sites, sorted."""
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """The declared number of users of each site."""
+
+    def site_data(self, name: str) -> SiteData:
+        """One site's data, as its vault holds it."""
+
+    def initial_model(self, spec: ModelSpec) -> ModelState:
+        """Trainable weights before the first round."""
+
+    def surroundings(self, *, bert: bool) -> tuple[Surroundings, ...]:
+        """What post-processing uses of each of the plan's catalogues, in their order."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +80,30 @@ class Federated:
 
 
 def recipes(
-    setting: Setting, plan: Plan, folder: Path, *, seed: int, noisy: bool
+    sites: Participants, plan: Plan, folder: Path, *, seed: int, noisy: bool
 ) -> dict[str, VaultRecipe]:
     """What each site's vault is made of."""
     now = int(time.time()) - _CLOCK_SLACK
-    return {
-        name: VaultRecipe(
+    found = {}
+    for name in sites.names:
+        data = sites.site_data(name)
+        found[name] = VaultRecipe(
             name,
             folder,
             plan,
-            setting.declared,
+            sites.declared,
             now,
-            setting.sites.by_name[name],
-            setting.dataset.catalogue,
-            setting.encoded,
+            data.prepared,
+            data.catalogue,
+            data.encoded,
             seed,
             noisy,
         )
-        for name in setting.sites.names
-    }
+    return found
 
 
 def make_run(
-    setting: Setting,
+    sites: Participants,
     plan: Plan,
     folder: Path,
     grid: Grid,
@@ -98,17 +126,17 @@ def make_run(
         plan,
         sealed_plan(plan.canonical_bytes(), consortium.coordinator),
         SecureSum(consortium.trust, terms, consortium.revocations(), first_seq=first_seq),
-        GridTransport(grid, consortium.trust, terms, PHASE_SECONDS),
-        setting.surroundings_of(bert=spec.bert),
+        GridTransport(grid, consortium.trust, plan, PHASE_SECONDS),
+        sites.surroundings(bert=spec.bert),
         folder / "state",
-        state or RunState.begin(setting.initial_model(spec)),
+        state or RunState.begin(sites.initial_model(spec)),
         watch,
     )
 
 
 @contextmanager
 def run_in_process(
-    setting: Setting,
+    sites: Participants,
     plan: Plan,
     folder: Path,
     *,
@@ -128,10 +156,10 @@ def run_in_process(
     """
 
     def plain(recipe: VaultRecipe, ledger: Ledger) -> Vault:
-        return recipe.vault(ledger, recipe.data(setting.backbone))
+        return recipe.vault(ledger, recipe.data(sites.backbone))
 
     opened = open_vault or plain
-    found = recipes(setting, plan, folder, seed=seed, noisy=noisy)
+    found = recipes(sites, plan, folder, seed=seed, noisy=noisy)
     consortium = next(iter(found.values())).consortium()
     with ExitStack() as stack:
         ledgers = {}
@@ -144,7 +172,7 @@ def run_in_process(
         )
         stack.callback(grid.close)
         run = make_run(
-            setting,
+            sites,
             plan,
             folder,
             grid,

@@ -17,7 +17,7 @@ def model_scorer(workplace: Workplace, state: ModelState) -> Scorer:
 
     @torch.no_grad()
     def score(rows: Histories, at: Int64) -> Forecast:
-        workplace.inputs.statistics = state.statistics
+        workplace.inputs.statistics = workplace.own_statistics(state)
         load_weights(workplace.model, state.weights)
         logits = workplace.model(workplace.inputs.batch(rows, np.asarray(at)))[:, 0].cpu()
         return Forecast(logits.numpy(), torch.softmax(logits, dim=1).numpy())

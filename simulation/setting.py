@@ -19,7 +19,7 @@ from groundswell.shared.features import LabelSpace
 from groundswell.shared.identity import declared_users
 from groundswell.shared.model import InterestModel, weights_of
 from groundswell.shared.plan import Plan
-from groundswell.shared.sizing import SizedPlan
+from groundswell.shared.sizing import SizedPlan, check_n_min
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
@@ -28,7 +28,6 @@ from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.evaluate import EvaluationSet, Measurement, evaluate, merged
 from groundswell.simulation.federation_data import Sites, prepare_sites
 from groundswell.simulation.scoring import model_scorer
-from groundswell.simulation.sites import check_survivors
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ class Setting:
             InputError: the sites are too few, or no user can be measured.
         """
         sites = prepare_sites(dataset, seed)
-        check_survivors(config.resolved_n_min(len(sites.names)), len(sites.names))
+        number = len(sites.names)
+        check_n_min("[privacy].n_min", config.resolved_n_min(number), number)
         backbone = load_backbone(config.model.backbone, download=config.model.download)
         encoded = encode_catalogue(backbone, dataset.catalogue, config.model.layers)
         times = dataset.times.test if len(dataset.times.test) else dataset.times.validation
@@ -63,6 +63,11 @@ class Setting:
         measured = EvaluationSet.build(sites.pooled.histories, times, dataset.task, labels)
         _check_measured(measured, times, dataset.task)
         return cls(config, dataset, sites, backbone, encoded, measured)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the sites, sorted."""
+        return self.sites.names
 
     @property
     def federation(self) -> Federation:
@@ -89,7 +94,7 @@ class Setting:
             config,
             self.federation,
             self.sized(config),
-            self.dataset.catalogue,
+            [self.dataset.catalogue],
             self.dataset.task,
             self.dataset.times,
             facts,
@@ -132,6 +137,10 @@ class Setting:
         """What the coordinator's post-processing uses; without BERT no text is alike any other."""
         embeddings = self.encoded.unit if bert else np.zeros_like(self.encoded.unit)
         return Surroundings(self.dataset.catalogue, embeddings)
+
+    def surroundings(self, *, bert: bool) -> tuple[Surroundings, ...]:
+        """The same for a run: of each catalogue, which is one here."""
+        return (self.surroundings_of(bert=bert),)
 
 
 def _check_measured(measured: EvaluationSet, times: NDArray[np.int64], task: Task) -> None:

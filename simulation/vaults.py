@@ -75,7 +75,7 @@ class VaultRecipe:
     now: int
     prepared: PreparedSite = field(repr=False)
     catalogue: Catalogue = field(repr=False)
-    encoded: Encoded = field(repr=False)
+    encoded: Encoded | None = field(repr=False)
     seed: int
     noisy: bool
 

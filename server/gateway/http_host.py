@@ -36,6 +36,7 @@ from groundswell.shared.questions import (
     ExplainAnswer,
     ExplainRequest,
     Fault,
+    Line,
     ModelsAnswer,
     PredictAnswer,
     PredictRequest,
@@ -182,10 +183,10 @@ def _add_operations(app: FastAPI, service: QueryService, federation: FederationV
         return _json(await service.promote(version))
 
     @app.post("/v1/rollback", **_documented(None, ModelsAnswer))
-    async def rollback(request: Request) -> Response:
+    async def rollback(request: Request, line: Line = "") -> Response:
         """Make the champion before this one the champion again."""
         service.admit(_authorization(request), Scope.OPERATE)
-        return _json(await service.rollback())
+        return _json(await service.rollback(line))
 
     @app.get("/v1/federation", **_documented(None, FederationAnswer))
     async def health(request: Request) -> Response:

@@ -33,7 +33,7 @@ class _NoModels:
     def promote(self, version: str) -> ModelsAnswer:
         raise Refusal("no-registry", _REASON)
 
-    def rollback(self) -> ModelsAnswer:
+    def rollback(self, line: str = "") -> ModelsAnswer:
         raise Refusal("no-registry", _REASON)
 
 

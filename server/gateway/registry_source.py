@@ -42,7 +42,7 @@ class RegistrySource:
     def ready(self, name: str | None) -> ServedModel | None:
         """A loaded version, where its alias was looked up a moment ago."""
         version = name or CHAMPION
-        if version in (CHAMPION, LATEST):
+        if _is_alias(version):
             known = self._aliases.get(version)
             if known is None or self._clock() - known[1] > LOOK_AGAIN_AFTER:
                 return None
@@ -54,8 +54,8 @@ class RegistrySource:
         asked = name or CHAMPION
         version = self._registry.show(asked).version
         self._aliases[asked] = (version, self._clock())
-        if len(self._aliases) > 2:
-            self._aliases = {k: v for k, v in self._aliases.items() if k in (CHAMPION, LATEST)}
+        if not _is_alias(asked):
+            del self._aliases[asked]
         return self._held(version)
 
     def listing(self) -> ModelsAnswer:
@@ -73,9 +73,9 @@ class RegistrySource:
         self._aliases.clear()
         return self.listing()
 
-    def rollback(self) -> ModelsAnswer:
-        """Go back to the champion before; raises ``Refusal("no-earlier-version")``."""
-        self._registry.rollback()
+    def rollback(self, line: str = "") -> ModelsAnswer:
+        """Go back to a line's champion before; raises ``Refusal("no-earlier-version")``."""
+        self._registry.rollback(line)
         self._aliases.clear()
         return self.listing()
 
@@ -90,7 +90,11 @@ class RegistrySource:
             return found
 
 
+def _is_alias(name: str) -> bool:
+    return name.partition("@")[0] in (CHAMPION, LATEST)
+
+
 def check_not_empty(registry: Registry) -> None:
     """Raises ``Refusal("unknown-model")`` where there is nothing to serve."""
-    if registry.champion() is None:
+    if not registry.lines():
         raise Refusal("unknown-model", "the registry holds no version yet; add one first")

@@ -193,9 +193,9 @@ class QueryService:
         """Make a version the champion."""
         return await self._apart(lambda: self.models.promote(version))
 
-    async def rollback(self) -> ModelsAnswer:
+    async def rollback(self, line: str = "") -> ModelsAnswer:
         """Go back to the champion before."""
-        return await self._apart(self.models.rollback)
+        return await self._apart(lambda: self.models.rollback(line))
 
     async def _model(self, name: str | None) -> ServedModel:
         """The model, from memory at once, or looked up and loaded."""

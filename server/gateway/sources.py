@@ -37,7 +37,7 @@ class ModelSource(Protocol):
             Refusal: ``no-registry``, ``unknown-model`` or ``quality-gate``.
         """
 
-    def rollback(self) -> ModelsAnswer:
+    def rollback(self, line: str = "") -> ModelsAnswer:
         """Make the champion before this one the champion again.
 
         Raises:
@@ -97,6 +97,6 @@ class FolderSource:
         """Refused: a folder has one version."""
         raise Refusal("no-registry", "this gateway serves one folder; start it on a registry")
 
-    def rollback(self) -> ModelsAnswer:
+    def rollback(self, line: str = "") -> ModelsAnswer:
         """Refused: a folder has one version."""
         raise Refusal("no-registry", "this gateway serves one folder; start it on a registry")

@@ -29,14 +29,14 @@ function table(place, found, fault) {
   const rollback = act({ title: word("rollback.title"), text: word("rollback.text", found.default), yes: word("rollback") }, "/v1/rollback");
   const heads = ["version", "aliases", "created", "labels", "window", "asof", "central", "local", "ndcg"];
   show(place, fault && faultCard(fault, () => table(place, found)),
-    h("section", { class: "card" }, h("div", { class: "row apart" }, h("h2", {}, word("models.title")), several && h("button", { type: "button", id: "rollback", onclick: rollback }, word("rollback"))),
+    h("section", { class: "card" }, h("div", { class: "row apart" }, h("h2", {}, word("models.title")), several && found.default && h("button", { type: "button", id: "rollback", onclick: rollback }, word("rollback"))),
       h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col", class: NUMBERS.has(key) && "number" }, word(key))), several && h("th", {}, h("span", { class: "unseen" }, word("promote"))))),
         h("tbody", {}, found.models.map((model) => h("tr", {}, h("th", { scope: "row" }, model.version),
           h("td", {}, model.aliases.map((alias) => [h("span", { class: `tag ${alias === "champion" ? "good" : ""}` }, known(alias) ? word(alias) : alias), " "])),
           h("td", {}, model.created ? day(model.created) : "–"), h("td", { class: "number" }, String(model.labels)), h("td", {}, model.window),
           h("td", {}, model.statistics_as_of ? day(model.statistics_as_of) : "–"), h("td", { class: "number" }, epsilon(model.privacy.central)), h("td", { class: "number" }, epsilon(model.privacy.local)),
           h("td", { class: "number" }, model.metrics["ndcg@10"] === undefined ? "–" : number(model.metrics["ndcg@10"], 4)),
-          several && h("td", {}, model.version !== found.default && h("button", { type: "button", class: "small", onclick: promote(model.version) }, word("promote"), h("span", { class: "unseen" }, ` ${model.version}`))))))))));
+          several && h("td", {}, !model.aliases.some((alias) => alias.startsWith("champion")) && h("button", { type: "button", class: "small", onclick: promote(model.version) }, word("promote"), h("span", { class: "unseen" }, ` ${model.version}`))))))))));
 }
 
 const epsilon = (tier) => (tier.epsilon === null ? "–" : number(tier.epsilon));

@@ -123,16 +123,18 @@ class JoinRequest(_message.Message):
     def __init__(self, plan: _Optional[bytes] = ..., plan_signature: _Optional[bytes] = ...) -> None: ...
 
 class Joined(_message.Message):
-    __slots__ = ("run", "plan_hash", "certificate", "head")
+    __slots__ = ("run", "plan_hash", "certificate", "head", "catalogue")
     RUN_FIELD_NUMBER: _ClassVar[int]
     PLAN_HASH_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    CATALOGUE_FIELD_NUMBER: _ClassVar[int]
     run: bytes
     plan_hash: bytes
     certificate: Signed
     head: LedgerHead
-    def __init__(self, run: _Optional[bytes] = ..., plan_hash: _Optional[bytes] = ..., certificate: _Optional[_Union[Signed, _Mapping]] = ..., head: _Optional[_Union[LedgerHead, _Mapping]] = ...) -> None: ...
+    catalogue: bytes
+    def __init__(self, run: _Optional[bytes] = ..., plan_hash: _Optional[bytes] = ..., certificate: _Optional[_Union[Signed, _Mapping]] = ..., head: _Optional[_Union[LedgerHead, _Mapping]] = ..., catalogue: _Optional[bytes] = ...) -> None: ...
 
 class AdvertiseRequest(_message.Message):
     __slots__ = ("run", "seq")

@@ -168,6 +168,8 @@ def test_every_value_on_the_wire_is_one_that_may_leave_a_site(captured: Captured
             if path == "contributed.vector":
                 assert isinstance(value, bytes)
                 assert len(value) in dimensions
+            elif path == "joined.catalogue":
+                assert value == bytes.fromhex(plan.catalogues[0].hash)
             elif isinstance(value, bytes):
                 length = LENGTHS["head.hash" if path.endswith("head.hash") else last]
                 assert len(value) == length, path

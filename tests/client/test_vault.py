@@ -27,6 +27,7 @@ from groundswell.client.policy import SitePolicy
 from groundswell.client.vault import FixedPace, Identity, Vault
 from groundswell.client.vault_server import VaultHandler
 from groundswell.server.unmasking import Release, Requests, SecureSum, SecureTotal, drive
+from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.envelopes import parse, serialise
 from groundswell.shared.errors import AttemptVoid
 from groundswell.shared.identity import sealed_plan
@@ -41,6 +42,9 @@ OpenHouse = Callable[[SitePolicy], "House"]
 MODEL = ModelState({"head": np.zeros(3, dtype=np.float32)}, {})
 
 
+SHOP = Catalogue("shop", ("TEA",), ("TEA",), ("",), np.ones(1, np.float32), {})
+
+
 @dataclass
 class Spy:
     """Stands in the place of everything that touches data, and counts."""
@@ -51,6 +55,7 @@ class Spy:
     fault: Exception | None = None
     faulty_user: int | None = None  # None: the fault is everybody's
     of_each_user: int = 0
+    catalogue: Catalogue = SHOP
 
     def workplace(self, plan: Plan) -> Spy:
         self.prepared += 1

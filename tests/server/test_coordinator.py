@@ -112,7 +112,7 @@ def test_another_cas_certificate_is_not_admitted(coordinator: Coordinator, tmp_p
 
 def test_the_newest_catalogue_is_in_use_and_none_is_replaced(coordinator: Coordinator) -> None:
     with pytest.raises(InputError, match="none yet"):
-        coordinator.catalogue()
+        coordinator.catalogues_in_use()
 
     def table(*kinds: str) -> Catalogue:
         frame = pl.DataFrame({"sku": [str(n) for n in range(len(kinds))], "kind": list(kinds)})
@@ -121,8 +121,24 @@ def test_the_newest_catalogue_is_in_use_and_none_is_replaced(coordinator: Coordi
     coordinator.add_catalogue(table("tea", "soap"))
     time.sleep(0.01)
     coordinator.add_catalogue(table("tea", "salt"))
-    assert coordinator.catalogue().name == "tea-salt"
+    assert [each.name for each in coordinator.catalogues_in_use()] == ["tea-salt"]
     assert len(coordinator.catalogues()) == 2
+
+
+def test_a_plan_holds_the_catalogues_that_the_settings_name(coordinator: Coordinator) -> None:
+    for name in ("tea", "soap", "salt"):
+        frame = pl.DataFrame({"kind": [name, f"more {name}"]})
+        coordinator.add_catalogue(Catalogue.from_table(frame, name=name, label="kind"))
+    path = coordinator.folder / "coordinator.toml"
+    text = path.read_text()
+    path.write_text(text.replace("catalogues = []", 'catalogues = ["tea", "salt"]'))
+    assert [each.name for each in Coordinator(coordinator.folder).catalogues_in_use()] == [
+        "tea",
+        "salt",
+    ]
+    path.write_text(text.replace("catalogues = []", 'catalogues = ["tea", "pepper"]'))
+    with pytest.raises(InputError, match="pepper"):
+        Coordinator(coordinator.folder).catalogues_in_use()
 
 
 def test_status_before_any_run_names_the_members(

@@ -67,6 +67,28 @@ def test_promote_and_roll_back(registry: Registry, models: list[Path]) -> None:
         registry.promote("v9")
 
 
+def test_models_of_several_catalogues_have_lines_of_their_own(
+    registry: Registry, models: list[Path]
+) -> None:
+    registry.add(models[0], Provenance(line="office"))
+    assert registry.champion() == "v1"  # of the only line
+    registry.add(models[1], Provenance(line="tools"))
+    registry.add(models[2], Provenance(line="tools"))
+    assert registry.champion("office") == "v1"
+    assert registry.show("champion@tools").version == "v2"
+    assert registry.show("latest@office").aliases == ("latest@office", "champion@office")
+    with pytest.raises(Refusal, match="champion@office or champion@tools"):
+        registry.show("champion")
+    assert registry.listing().default == ""
+    registry.promote("latest@tools")
+    assert (registry.champion("tools"), registry.champion("office")) == ("v3", "v1")
+    assert registry.rollback("tools").version == "v2"
+    with pytest.raises(Refusal, match="no version was champion before"):
+        registry.rollback("office")
+    with pytest.raises(Refusal, match="no model champion@garden"):
+        registry.show("champion@garden")
+
+
 def test_the_gate_closes_on_a_fall_beyond_the_noise_alone() -> None:
     check_quality(measured(0.46), measured(0.50))  # .04 < 3 x .01414
     check_quality(measured(0.60), measured(0.50))

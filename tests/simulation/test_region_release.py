@@ -75,7 +75,7 @@ class Country:
         initial = self.setting.initial_model(self.spec)
         facts = ModelFacts(backbone.name, backbone.hash, self.spec.to_dict(), initial)
         return make_plan(
-            config, federation, sized, data.catalogue, data.task, data.times, facts, region=region
+            config, federation, sized, [data.catalogue], data.task, data.times, facts, region=region
         )
 
     def run(self, plan: Plan) -> tuple[Report, RunState]:
@@ -83,12 +83,12 @@ class Country:
         terms = terms_of(plan)
         join = sealed_plan(plan.canonical_bytes(), self.consortium.coordinator)
         grid = InProcessGrid(app, {name: vault.handle for name, vault in self.vaults.items()})
-        transport = GridTransport(grid, self.consortium.trust, terms, PHASE_SECONDS)
+        transport = GridTransport(grid, self.consortium.trust, plan, PHASE_SECONDS)
         sums = SecureSum(
             self.consortium.trust, terms, self.consortium.revocations(), first_seq=self.seq
         )
         start = RunState.begin(self.setting.initial_model(self.spec))
-        around = self.setting.surroundings_of(bert=True)
+        around = self.setting.surroundings(bert=True)
         run = Run(plan, join, sums, transport, around, self.folder / plan.run, start)
         report = run.go()
         grid.close()
@@ -292,15 +292,15 @@ def model_with_region(
 ) -> Path:
     """What the coordinator writes: the model of all sites, with the region's demand beside it."""
     setting, data = country.setting, country.setting.dataset
-    workshop = Workshop(setting.config, data.catalogue, setting.backbone, setting.encoded)
+    workshop = Workshop(setting.config, (data.catalogue,), setting.backbone, (setting.encoded,))
     first = country.plan().model_copy(update={"run": "0" * 32})
-    start = released_model.write(folder / "first", workshop, first, whole, None)
+    (start,) = released_model.write(folder / "first", workshop, first, whole)
     assert start.regions == {}
-    written = released_model.write(folder / "second", workshop, plan, north, start)
+    (written,) = released_model.write(folder / "second", workshop, plan, north, [start])
     assert written.privacy == start.privacy
     assert written.statistics_as_of == start.statistics_as_of
     np.testing.assert_array_equal(written.statistics["demand"], start.statistics["demand"])
-    again = released_model.write(folder / "second", workshop, plan, north, written)
+    (again,) = released_model.write(folder / "second", workshop, plan, north, [written])
     assert again.hash == written.hash
     return folder / "second"
 
@@ -311,8 +311,8 @@ def test_a_region_without_its_demand_adds_nothing(
     """An attempt that stayed void leaves the release out, and no other stands in for it."""
     plan, whole, _ = released
     setting, data = country.setting, country.setting.dataset
-    workshop = Workshop(setting.config, data.catalogue, setting.backbone, setting.encoded)
-    start = released_model.write(tmp_path / "first", workshop, country.plan(), whole, None)
+    workshop = Workshop(setting.config, (data.catalogue,), setting.backbone, (setting.encoded,))
+    start = released_model.write(tmp_path / "first", workshop, country.plan(), whole)
     void = replace(whole, records=(), left_out=("demand",))
     with pytest.raises(GroundswellError, match="released no demand"):
         released_model.write(tmp_path / "second", workshop, plan, void, start)
@@ -322,20 +322,18 @@ def test_a_region_without_its_demand_adds_nothing(
 def test_demand_that_a_later_run_does_not_release_anew_does_not_take_on_its_date(
     country: Country, released: tuple[Plan, RunState, RunState], tmp_path: Path
 ) -> None:
+    """A run begins without the demand of the model before it; a region's has its own date."""
     setting, data = country.setting, country.setting.dataset
-    workshop = Workshop(setting.config, data.catalogue, setting.backbone, setting.encoded)
-    whole = released[1]
-    assert "demand" in whole.model.statistics
-    plan = country.plan()
-    (release,) = plan.releases
-    other = release.model_copy(update={"kind": "popularity", "actions": ()})
-    without = plan.model_copy(update={"releases": (other,)})
-    for name, later, state in (
-        ("missed", plan, replace(whole, left_out=("demand",))),
-        ("not planned", without, replace(whole, spent=())),
-    ):
-        written = released_model.write(tmp_path / name, workshop, later, state, None)
-        assert not [each for each in written.statistics if each.startswith("demand")]
+    workshop = Workshop(setting.config, (data.catalogue,), setting.backbone, (setting.encoded,))
+    _, whole, _ = released
+    everybody = country.plan()
+    (before,) = released_model.write(tmp_path / "before", workshop, everybody, whole)
+    before = replace(
+        before, statistics={**before.statistics, "demand@north": np.ones((2, 2), np.float32)}
+    )
+    assert {"demand", "demand_noise"} <= set(before.statistics)
+    start = workshop.initial_state(everybody, [before])
+    assert set(start.statistics) == {"demand@north"}
 
 
 @pytest.mark.parametrize(

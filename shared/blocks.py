@@ -1,0 +1,59 @@
+"""What each catalogue of a plan has of a statistic's vector, and of the released statistics.
+
+Merchants that sell different things can learn one model: adapter and head are shared, and every
+statistic has one block a catalogue, in the plan's order. A site's users fill the block of its own
+catalogue alone; in the others the site sends noise, as every site does in all of them.
+
+Among a model's statistics, those of several catalogues are told apart by ``NAME/`` before the name.
+A plan of one catalogue needs no such mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from groundswell.shared.histories import Float32
+from groundswell.shared.plan import CatalogueReference
+from groundswell.shared.statistics import StatisticKind, Statistics
+
+References = Sequence[CatalogueReference]
+
+
+def dimension(kind: StatisticKind, catalogues: References) -> int:
+    """Coordinates of the whole vector."""
+    return sum(kind.dimension(each.labels) for each in catalogues)
+
+
+def max_nonzero(kind: StatisticKind, catalogues: References) -> int:
+    """Most coordinates of one user's vector that are not 0: a user stands in one block alone."""
+    return max(kind.max_nonzero(each.labels) for each in catalogues)
+
+
+def own_block(kind: StatisticKind, catalogues: References, number: int) -> slice:
+    """Where the block of the catalogue at place ``number`` lies in the whole vector."""
+    start = dimension(kind, catalogues[:number])
+    return slice(start, start + kind.dimension(catalogues[number].labels))
+
+
+def own_statistics(
+    statistics: Statistics, catalogues: References, number: int
+) -> dict[str, Float32]:
+    """The statistics of the catalogue at place ``number``, by their plain names."""
+    mark = _mark(catalogues, number)
+    return {
+        name.removeprefix(mark): value
+        for name, value in statistics.items()
+        if name.startswith(mark)
+    }
+
+
+def marked(
+    released: Mapping[str, Float32], catalogues: References, number: int
+) -> dict[str, Float32]:
+    """The inverse of ``own_statistics``: under the names that the whole model has them by."""
+    mark = _mark(catalogues, number)
+    return {mark + name: value for name, value in released.items()}
+
+
+def _mark(catalogues: References, number: int) -> str:
+    return f"{catalogues[number].name}/" if len(catalogues) > 1 else ""
