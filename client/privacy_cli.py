@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from groundswell.shared.accounting import central_multiplier, tpr_bound
+from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import EVALUATION, GRADIENT
 from groundswell.shared.roster import LARGEST_ROSTER
@@ -20,9 +21,9 @@ from groundswell.shared.sizing import (
     DEFAULT_SHARES,
     KindBudget,
     SizedPlan,
+    check_n_min,
     default_budgets,
     default_delta,
-    default_n_min,
     size_plan,
 )
 
@@ -122,9 +123,8 @@ def _least_survivors(sites: int, n_min: int | None) -> int:
             f"is above {LARGEST_ROSTER}, the most that one secure sum takes",
             "plan for each of several federations, by region for example",
         )
-    least = default_n_min(sites) if n_min is None else n_min
-    if least > sites:
-        raise InputError("--n-min", least, f"is above the {sites} sites", "lower it")
+    least = Config().resolved_n_min(sites) if n_min is None else n_min
+    check_n_min("--n-min", least, sites)
     return least
 
 

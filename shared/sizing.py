@@ -29,9 +29,9 @@ __all__ = [
     "KindBudget",
     "SizedKind",
     "SizedPlan",
+    "check_n_min",
     "default_budgets",
     "default_delta",
-    "default_n_min",
     "size_plan",
 ]
 
@@ -171,12 +171,21 @@ class SizedPlan:
         return low
 
 
-def default_n_min(sites: int) -> int:
-    """Least survivors, the site included: max(3, sites - 2), and no more than there are sites.
+def check_n_min(key: str, n_min: int, sites: int) -> None:
+    """Raise InputError where not even all sites together are enough for a secure sum.
 
-    Source: docs/privacy.md. With two sites nobody may drop out, and the tiers are equal.
+    Args:
+        key: how the caller's user sets ``n_min``.
     """
-    return min(sites, max(3, sites - 2))
+    if n_min > sites:
+        two = "; with 2 the central tier equals the local one" if sites == 2 else ""
+        raise InputError(
+            key,
+            n_min,
+            f"a secure sum needs so many survivors (unset: max(3, sites - 2)), and there are "
+            f"{sites} sites",
+            f"lower it, or give more sites{two}",
+        )
 
 
 def default_delta(users: int | None) -> float:

@@ -148,17 +148,6 @@ def roster_names(places: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def check_survivors(n_min: int, sites: int) -> None:
-    """Raise InputError where not even all sites together are enough for a secure sum."""
-    if n_min > sites:
-        raise InputError(
-            "[privacy].n_min",
-            n_min,
-            f"a secure sum needs so many sites (unset: 3 or more), and there are {sites}",
-            "lower it, or give more sites",
-        )
-
-
 def _assign(events: pl.DataFrame, homes: pl.DataFrame) -> dict[str, pl.DataFrame]:
     joined = events.drop("site").join(homes, on="user", how="left", maintain_order="left")
     return _partition(joined)

@@ -55,9 +55,17 @@ def test_more_refreshes_cost_more_noise(capsys: pytest.CaptureFixture[str]) -> N
 def test_two_sites_are_sized_for_the_local_tier_and_say_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, out, _ = call(capsys, "--sites", "2", "--rounds", "5")
+    code, out, _ = call(capsys, "--sites", "2", "--n-min", "2", "--rounds", "5")
     assert code == 0
     assert "the central tier equals the local one" in out
+
+
+def test_two_sites_need_an_n_min_of_two(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a simulation: see ``tests/simulation/test_setting.py``."""
+    code, _, err = call(capsys, "--sites", "2", "--rounds", "5")
+    assert code == 2
+    assert "--n-min: 3: a secure sum needs so many survivors" in err
+    assert "there are 2 sites; lower it, or give more sites; with 2 the central tier equals" in err
 
 
 def test_a_large_local_epsilon_is_called_weak(capsys: pytest.CaptureFixture[str]) -> None:

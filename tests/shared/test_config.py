@@ -130,7 +130,7 @@ def test_defaults_are_the_demo() -> None:
     config = Config()
     assert config.is_demo
     assert config.resolved_n_min(8) == 6
-    assert config.resolved_n_min(2) == 3
+    assert [config.resolved_n_min(sites) for sites in (2, 4, 5, 64)] == [3, 3, 3, 62]
     assert config.resolved_delta(2_469) == 1e-6
     assert config.resolved_delta(10**6) == 1e-7
 

@@ -14,9 +14,9 @@ from groundswell.shared.sizing import (
     KindBudget,
     Price,
     SizedPlan,
+    check_n_min,
     default_budgets,
     default_delta,
-    default_n_min,
     size_plan,
 )
 
@@ -194,7 +194,12 @@ def test_impossible_caps_are_refused(eps_c: float | None, eps_l: float | None) -
         demo(eps_c, eps_l)
 
 
-def test_defaults_follow_the_federation() -> None:
-    assert [default_n_min(sites) for sites in (2, 4, 5, 8, 64)] == [2, 3, 3, 6, 62]
+def test_more_survivors_than_sites_are_refused() -> None:
+    check_n_min("--n-min", 3, 3)
+    with pytest.raises(InputError, match=r"--n-min: 4: .* there are 3 sites; lower it"):
+        check_n_min("--n-min", 4, 3)
+
+
+def test_delta_follows_the_users() -> None:
     assert default_delta(None) == default_delta(2469) == 1e-6
     assert default_delta(1_000_000) == 1e-7

@@ -16,7 +16,6 @@ from groundswell.simulation.sites import (
     by_column,
     by_hash,
     by_home,
-    check_survivors,
     check_users,
     lightest_groups,
     roster_names,
@@ -72,12 +71,6 @@ def test_every_place_has_a_name_of_its_own_that_a_certificate_may_carry(places: 
     assert set(names) == places
     assert len(set(names.values())) == len(places)
     assert all(is_name(name) for name in names.values())
-
-
-def test_more_survivors_than_sites_are_refused() -> None:
-    check_survivors(3, 3)
-    with pytest.raises(InputError, match="n_min"):
-        check_survivors(4, 3)
 
 
 def test_an_event_without_a_site_is_refused() -> None:
