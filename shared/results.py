@@ -113,8 +113,20 @@ class Round(_Model):
     seconds: float = Field(ge=0)
 
 
+class RegionResult(_Model):
+    """A region whose sites released demand of their own, and what that release alone cost."""
+
+    sites: int = Field(ge=0)
+    privacy: Privacy
+
+
 class Results(_Model):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        privacy: of everything that the run released, the regions' releases included.
+        regions: a key of the file where there are any.
+    """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     command: str
@@ -123,6 +135,7 @@ class Results(_Model):
     rows: tuple[Row, ...]
     paired: tuple[Paired, ...]
     rounds: tuple[Round, ...]
+    regions: dict[str, RegionResult] = {}
     seconds: float = Field(ge=0)
     peak_rss_mib: float = Field(ge=0)
 
@@ -141,7 +154,8 @@ class Results(_Model):
 
     def json_text(self) -> str:
         """Indented JSON, keys in the order of the schema, a final newline."""
-        payload = self.model_dump(mode="json", by_alias=True)
+        unused = set() if self.regions else {"regions"}
+        payload = self.model_dump(mode="json", by_alias=True, exclude=unused)
         return json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def write(self, path: Path) -> None:

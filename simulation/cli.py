@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +73,13 @@ def simulate(
     no_privacy: Annotated[
         bool, typer.Option("--no-privacy", help="Without noise: for comparison only.")
     ] = False,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SITE,SITE",
+            help="Release the demand of these sites alone too, as a run of its own; repeatable.",
+        ),
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Run a whole federation on this machine and measure it against its baselines.
@@ -85,6 +93,7 @@ def simulate(
         if value not in allowed:
             raise InputError(name, value, f"must be one of {', '.join(allowed)}", "choose one")
     loaded = overridden(config, sites, rounds, seed)
+    regions = _regions(region or ())
 
     # Torch and its kin take seconds to load, which nobody should wait for to hear of a wrong key.
     from groundswell.simulation import console
@@ -98,6 +107,7 @@ def simulate(
         private=not no_privacy,
         resume=resume,
         ray=engine == "ray",
+        regions=regions,
         command=" ".join(["groundswell", *sys.argv[1:]]),
     )
     if dry_run:
@@ -153,6 +163,23 @@ def evaluate(
     )
     if json_file:
         write_whole(Path(json_file), (json.dumps(asdict(found), indent=1) + "\n").encode())
+
+
+def _regions(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The sites of each region, from values such as ``north=site-01,site-02``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in given:
+        name, _, listed = text.partition("=")
+        sites = tuple(each for each in listed.split(",") if each)
+        if not name or not sites or name in found:
+            raise InputError(
+                "--region",
+                text,
+                "a region is named once, with its sites",
+                "write it like north=site-01,site-02,site-03,site-04",
+            )
+        found[name] = sites
+    return found
 
 
 def _stop_on_interrupt(stop: threading.Event) -> None:

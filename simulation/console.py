@@ -25,13 +25,14 @@ from groundswell.server.schedule import Step, schedule
 from groundswell.shared.accounting import warnings_for
 from groundswell.shared.config_file import LoadedConfig
 from groundswell.shared.errors import AttemptVoid
-from groundswell.shared.plan import GRADIENT, Plan
+from groundswell.shared.plan import GRADIENT, Plan, PlannedRelease
 from groundswell.shared.results import Privacy, Results
-from groundswell.shared.sizing import SizedPlan
+from groundswell.shared.sizing import Price, SizedPlan
 from groundswell.shared.spec import ModelSpec
-from groundswell.simulation.federation import Options, load_dataset
+from groundswell.simulation.federation import Options, load_dataset, run_id
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import NOT_PRIVATE, REHEARSAL
+from groundswell.simulation.regions import agreed, planned
 from groundswell.simulation.setting import Setting
 from groundswell.simulation.tables import results_table
 
@@ -162,17 +163,37 @@ def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
     setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
     plan = setting.plan(loaded.config, ModelSpec.of(loaded.config.model))
     sized = setting.sized(loaded.config)
+    regions = planned(
+        setting, options.regions, lambda name: run_id(setting.config.train.seed, name)
+    )
     if not options.private:
         console.print(f"[bold red]{NOT_PRIVATE}; with it, this would be the price:[/]")
     print_plan(plan, sized)
     for release in plan.releases:
-        price = sized.price(release.kind)
+        _print_release(release, sized.price(release.kind))
+    for region in regions:
+        (release,) = region.plan.releases
         console.print(
-            f"  {release.kind:<12} {release.count:>3} + {release.retries} retries  "
-            f"sigma_L {release.noise_multiplier:7.3f}  q {release.sampling_rate:.2f}  "
-            f"C {release.clip_norm:g}  d {release.dimension}  "
-            f"costs eps_C {price.eps_c:.3f}, eps_L {price.eps_l:.3f}"
+            f"on top, by the {len(region.names)} sites of {region.name} alone (n_min "
+            f"{region.plan.n_min}, c {region.plan.colluders}):"
         )
+        _print_release(release, Price(region.sized.eps_c, region.sized.eps_l))
+    policies = agreed(plan, regions).policies
+    for site, policy in sorted(policies.items()):
+        price = policy.price()
+        console.print(
+            f"[dim]  {site}: both together reserve eps_C {price.eps_c:.2f}, eps_L "
+            f"{price.eps_l:.2f}[/]"
+        )
+
+
+def _print_release(release: PlannedRelease, price: Price) -> None:
+    console.print(
+        f"  {release.kind:<12} {release.count:>3} + {release.retries} retries  "
+        f"sigma_L {release.noise_multiplier:7.3f}  q {release.sampling_rate:.2f}  "
+        f"C {release.clip_norm:g}  d {release.dimension}  "
+        f"costs eps_C {price.eps_c:.3f}, eps_L {price.eps_l:.3f}"
+    )
 
 
 def print_results(results: Results, options: Options, *, aside: bool = False) -> None:
@@ -193,6 +214,12 @@ def print_results(results: Results, options: Options, *, aside: bool = False) ->
             )
         for sentence in warnings_for(privacy.local.epsilon or 0.0, _honest(privacy)):
             out.print(f"[yellow]{sentence}[/]")
+        for name, region in results.regions.items():
+            out.print(
+                f"of this the demand of {name}, by its {region.sites} sites alone: "
+                f"eps_C {region.privacy.central.epsilon:.2f}, "
+                f"eps_L {region.privacy.local.epsilon:.2f}"
+            )
         if privacy.seeded:
             out.print(f"[bold]{REHEARSAL}[/]")
     else:

@@ -28,11 +28,12 @@ from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.grid import InProcessGrid
 from groundswell.simulation.secure_sites import Consortium
-from groundswell.simulation.vaults import VaultRecipe
+from groundswell.simulation.vaults import Agreed, VaultRecipe
 
 PHASE_SECONDS = 3600.0
 # Certificates begin a little earlier than now, so that no two clocks can disagree about it.
 _CLOCK_SLACK = 60
+NOTHING_MORE = Agreed()
 
 
 class Participants(Protocol):
@@ -80,7 +81,13 @@ class Federated:
 
 
 def recipes(
-    sites: Participants, plan: Plan, folder: Path, *, seed: int, noisy: bool
+    sites: Participants,
+    plan: Plan,
+    folder: Path,
+    *,
+    seed: int,
+    noisy: bool,
+    agreed: Agreed = NOTHING_MORE,
 ) -> dict[str, VaultRecipe]:
     """What each site's vault is made of."""
     now = int(time.time()) - _CLOCK_SLACK
@@ -98,6 +105,7 @@ def recipes(
             data.encoded,
             seed,
             noisy,
+            agreed,
         )
     return found
 
@@ -112,15 +120,18 @@ def make_run(
     first_seq: int,
     resume: bool,
     watch: Watch | None,
+    state_folder: Path | None = None,
 ) -> Run:
     """The coordinator's side of a run over ``grid``.
 
     Args:
         first_seq: above every attempt that a site's ledger has seen.
-        resume: go on from the state in ``folder``.
+        resume: go on from the state that was kept.
+        state_folder: where it is kept; ``state`` in ``folder`` unless it is named.
     """
     terms = terms_of(plan)
-    state = load(folder / "state", plan.hash()) if resume else None
+    kept = state_folder or folder / "state"
+    state = load(kept, plan.hash()) if resume else None
     spec = ModelSpec.from_dict(plan.model)
     return Run(
         plan,
@@ -128,7 +139,7 @@ def make_run(
         SecureSum(consortium.trust, terms, consortium.revocations(), first_seq=first_seq),
         GridTransport(grid, consortium.trust, plan, PHASE_SECONDS),
         sites.surroundings(bert=spec.bert),
-        folder / "state",
+        kept,
         state or RunState.begin(sites.initial_model(spec)),
         watch,
     )
@@ -145,6 +156,8 @@ def run_in_process(
     resume: bool = False,
     watch: Watch | None = None,
     open_vault: Callable[[VaultRecipe, Ledger], Vault] | None = None,
+    agreed: Agreed = NOTHING_MORE,
+    state: Path | None = None,
 ) -> Iterator[Federated]:
     """Run a federation in this process; its ledgers stay open for the block.
 
@@ -153,13 +166,15 @@ def run_in_process(
         seed: of sample and noise.
         noisy: whether the sites add noise.
         open_vault: opens each site's vault, where it is not the recipe's own.
+        agreed: what certificates and policies say beyond this run.
+        state: where the run's state is kept, if not in ``folder``.
     """
 
     def plain(recipe: VaultRecipe, ledger: Ledger) -> Vault:
         return recipe.vault(ledger, recipe.data(sites.backbone))
 
     opened = open_vault or plain
-    found = recipes(sites, plan, folder, seed=seed, noisy=noisy)
+    found = recipes(sites, plan, folder, seed=seed, noisy=noisy, agreed=agreed)
     consortium = next(iter(found.values())).consortium()
     with ExitStack() as stack:
         ledgers = {}
@@ -180,6 +195,7 @@ def run_in_process(
             first_seq=1 + max(ledger.highest_seq for ledger in ledgers.values()),
             resume=resume,
             watch=watch,
+            state_folder=state,
         )
         report = run.go()
         yield Federated(plan, report, run.state, ledgers)

@@ -6,8 +6,8 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,9 +16,16 @@ from groundswell.server.rounds import Outcome, Report, Watch
 from groundswell.shared.config_file import LoadedConfig, load_config
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
-from groundswell.shared.results import DataSize, Privacy, Results, Round, write_whole
+from groundswell.shared.results import (
+    DataSize,
+    Privacy,
+    RegionResult,
+    Results,
+    Round,
+    write_whole,
+)
 from groundswell.shared.transfer import ModelState
-from groundswell.simulation import baselines, models, run_out, summaries
+from groundswell.simulation import baselines, models, regions, run_out, summaries
 from groundswell.simulation.baselines.baseline import TrainingData
 from groundswell.simulation.central import train_centrally
 from groundswell.simulation.datasets import complete_journey, own
@@ -28,12 +35,14 @@ from groundswell.simulation.federated import Federated, run_in_process
 from groundswell.simulation.models import Variant
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import no_privacy, privacy_of
+from groundswell.simulation.regions import Released
 from groundswell.simulation.report import write_report
 from groundswell.simulation.saving import effective_config, save_trained
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.seeded import SeededRandomness
 from groundswell.simulation.setting import Setting
 from groundswell.simulation.unseen import measure_unseen
+from groundswell.simulation.vaults import Agreed
 
 
 class StoppedError(GroundswellError):
@@ -55,6 +64,7 @@ class Options:
         private: False under ``--no-privacy``.
         resume: go on from what ``out`` holds.
         ray: on Flower's Ray engine instead of in this process.
+        regions: the sites of each region that releases its demand as well, by itself.
         command: the command line, for ``results.json``.
     """
 
@@ -64,6 +74,7 @@ class Options:
     private: bool = True
     resume: bool = False
     ray: bool = False
+    regions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     command: str = "groundswell.simulate"
 
 
@@ -74,6 +85,7 @@ class Outcomes:
     Attributes:
         measured: measurements of each model, one a seed.
         privacy, records, model: of the model that is saved.
+        regions: what the sites of each region released by themselves.
     """
 
     measured: dict[str, list[Measurement]] = field(default_factory=dict)
@@ -81,6 +93,7 @@ class Outcomes:
     records: tuple[RoundRecord, ...] = ()
     model: ModelState | None = None
     plan: Plan | None = None
+    regions: dict[str, Released] = field(default_factory=dict)
 
     def add(self, name: str, measurement: Measurement) -> None:
         """Note one model's measurement for one more seed."""
@@ -151,6 +164,12 @@ def _simulate(
         rows=tuple(r for name, each in found.measured.items() for r in summaries.rows(name, each)),
         paired=tuple(summaries.paired(found.measured, models.BACKOFF)),
         rounds=_rounds(found.records, options.private),
+        regions={
+            name: RegionResult.model_validate(
+                {"sites": each.release.sites, "privacy": each.release.privacy}
+            )
+            for name, each in found.regions.items()
+        },
         seconds=time.monotonic() - began,
         peak_rss_mib=_peak_rss_mib(),
     )
@@ -202,6 +221,9 @@ def _federated(
     saved: bool,
 ) -> None:
     plan = setting.plan(variant.config, variant.spec, run=run_id(seed, variant.name))
+    wanted = options.regions if saved else {}
+    own = regions.planned(setting, wanted, lambda name: run_id(seed, name))
+    agreed = regions.agreed(plan, own)
     if saved:
         if not options.resume:  # nothing of an earlier run goes before this one's plan stands
             run_out.begin(options.out)
@@ -223,14 +245,24 @@ def _federated(
         noisy=variant.noisy,
         resume=options.resume and saved,
         watch=watch,
+        agreed=agreed,
     ) as running:
         _finish(running.report)
         if saved:
-            _keep(setting, options, found, running, variant)
+            found.records = running.state.records
+            found.model, found.plan = running.model, plan
         workplace = setting.pooled_workplace(plan)
         progress.phase(f"measuring {variant.name}", 0)
         scorer = model_scorer(workplace, running.model)
         found.add(variant.name, evaluate(scorer, setting.measured))
+    for region in own:
+        progress.phase(f"releasing the demand of {region.name}, by its own sites", 1)
+        found.regions[region.name] = regions.release(
+            region, folder, agreed, seed=seed, noisy=variant.noisy, resume=options.resume,
+            watch=watch, ended=_finish,
+        )  # fmt: skip
+    if saved:
+        _keep_promise(setting, options, found, plan, agreed)
 
 
 def _engine(options: Options) -> Callable[..., AbstractContextManager[Federated]]:
@@ -248,25 +280,22 @@ def _finish(report: Report) -> None:
         raise PausedError(f"the run is paused: {report.reason}; --resume goes on from there")
 
 
-def _keep(
-    setting: Setting,
-    options: Options,
-    found: Outcomes,
-    running: Federated,
-    variant: Variant,
+def _keep_promise(
+    setting: Setting, options: Options, found: Outcomes, plan: Plan, agreed: Agreed
 ) -> None:
-    """Read what the saved model's run leaves, while its ledgers are open."""
-    ledgers = running.ledgers.values()
+    """Read from the ledgers what everything together has cost."""
     excludes = setting.dataset.excludes
-    found.privacy = (
-        privacy_of(running.plan, ledgers, excludes) if options.private else no_privacy(excludes)
-    )
-    found.records = running.state.records
-    found.model, found.plan = running.model, running.plan
-    heads = {
-        name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
-        for name, ledger in running.ledgers.items()
-    }
+    with ExitStack() as stack:
+        ledgers = regions.ledgers(stack, setting, plan, options.out, agreed)
+        found.privacy = (
+            privacy_of(plan, ledgers.values(), excludes)
+            if options.private
+            else no_privacy(excludes)
+        )
+        heads = {
+            name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
+            for name, ledger in ledgers.items()
+        }
     write_whole(options.out / "heads.json", (json.dumps(heads, indent=1) + "\n").encode())
 
 
@@ -298,7 +327,10 @@ def _write(
     out = options.out
     if found.model is None or found.plan is None:
         raise PausedError("the run has no model")
-    save_trained(out / "model", setting, found.plan, found.model, results.privacy, results.rows)
+    save_trained(
+        out / "model", setting, found.plan, found.model, results.privacy, results.rows,
+        found.regions,
+    )  # fmt: skip
     write_whole(out / "config.toml", effective_config(loaded, setting, found.plan, out).encode())
     results.write(out / "results.json")
     write_report(out / "report.html", setting, found.measured, results, out / "model")

@@ -25,9 +25,9 @@ from groundswell.server.rounds import Report, Run, Watch
 from groundswell.shared.backbone import load_backbone
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import Plan
-from groundswell.simulation.federated import Federated, make_run, recipes
+from groundswell.simulation.federated import NOTHING_MORE, Federated, make_run, recipes
 from groundswell.simulation.setting import Setting
-from groundswell.simulation.vaults import VaultRecipe
+from groundswell.simulation.vaults import Agreed, VaultRecipe
 
 _NAMESPACE = "groundswell"
 # The vaults do the computing, and ask for no CPU of Ray: one relay a core passes on what they say.
@@ -88,9 +88,10 @@ def run_on_ray(
     noisy: bool = True,
     resume: bool = False,
     watch: Watch | None = None,
+    agreed: Agreed = NOTHING_MORE,
 ) -> Iterator[Federated]:
     """Run a federation on Flower's Ray engine, and end everything that was started for it."""
-    found = recipes(setting, plan, folder, seed=seed, noisy=noisy)
+    found = recipes(setting, plan, folder, seed=seed, noisy=noisy, agreed=agreed)
     consortium = next(iter(found.values())).consortium()
     ended: list[tuple[Report, Run]] = []
     server = ServerApp()

@@ -16,8 +16,8 @@ from groundswell.shared.results import write_whole
 MARK = ".groundswell-run"
 QUARANTINE = "quarantine.parquet"
 _WRITTEN = (
-    "sites", "state", "keys", "model", "heads.json", "config.toml", "results.json", "report.html",
-    QUARANTINE,
+    "sites", "state", "regions", "keys", "model", "heads.json", "config.toml", "results.json",
+    "report.html", QUARANTINE,
 )  # fmt: skip
 
 

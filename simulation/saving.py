@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from groundswell.shared.checkpoint import Checkpoint, model_weights, save
 from groundswell.shared.config_file import LoadedConfig
@@ -13,6 +14,7 @@ from groundswell.shared.plan import Plan
 from groundswell.shared.results import Privacy, Row
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
+from groundswell.simulation.regions import Released
 from groundswell.simulation.setting import Setting
 
 
@@ -39,11 +41,13 @@ def save_trained(
     state: ModelState,
     privacy: Privacy,
     rows: Sequence[Row] = (),
+    regions: Mapping[str, Released] = MappingProxyType({}),
 ) -> None:
     """Write the checkpoint; the folder is replaced as a whole.
 
     Args:
         rows: what was measured, for the model card.
+        regions: what the sites of each region released by themselves.
     """
     spec = ModelSpec.from_dict(plan.model)
     catalogue = setting.dataset.catalogue
@@ -62,13 +66,17 @@ def save_trained(
             catalogue=catalogue,
             backbone_hash=setting.backbone.hash,
             weights=model_weights(model),
-            statistics=state.statistics,
+            statistics={
+                **state.statistics,
+                **{name: each for own in regions.values() for name, each in own.tensors.items()},
+            },
             statistics_as_of=plan.schedule.train_until,
             columns=columns,
             profile=data.profile,
             timezone=data.timezone or "UTC",
             privacy=privacy.model_dump(mode="json"),
             card=_card(setting, plan, privacy, rows),
+            regions={name: each.release for name, each in regions.items()},
         ),
         setting.backbone,
     )

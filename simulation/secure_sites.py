@@ -79,6 +79,7 @@ class Consortium:
         *,
         now: int,
         declared: Mapping[str, int] | None = None,
+        regions: Mapping[str, str] | None = None,
     ) -> Consortium:
         """The consortium whose keys lie in a folder; those that are missing are made there."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,7 +89,7 @@ class Consortium:
             if not path.exists():
                 SigningKey.generate().write(path)
             keys[name] = SigningKey.read(path)
-        return cls._of(keys, merchants, now, declared, {})
+        return cls._of(keys, merchants, now, declared, regions or {})
 
     @classmethod
     def _of(

@@ -59,6 +59,19 @@ class NoPace:
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """What certificates and policies say beyond one run of all sites.
+
+    Attributes:
+        regions: the region in each site's certificate, of those that have one.
+        policies: each site's policy, where it pays for more than one run of the plan.
+    """
+
+    regions: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, SitePolicy] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class VaultRecipe:
     """Everything that one site's vault is made of, but for the backbone.
 
@@ -78,23 +91,32 @@ class VaultRecipe:
     encoded: Encoded | None = field(repr=False)
     seed: int
     noisy: bool
+    agreed: Agreed = Agreed()
+
+    @property
+    def policy(self) -> SitePolicy:
+        """The site's own rules."""
+        return self.agreed.policies.get(self.site) or SitePolicy.for_plan(self.plan)
 
     def consortium(self) -> Consortium:
         """The federation's keys, from the run's folder; each site is a merchant of its own."""
         merchants = {name: name for name in self.declared}
         return Consortium.kept(
-            self.folder / "keys", merchants, now=self.now, declared=self.declared
+            self.folder / "keys",
+            merchants,
+            now=self.now,
+            declared=self.declared,
+            regions=self.agreed.regions,
         )
 
     def ledger(self) -> Ledger:
         """The site's ledger; it begins with the site's first run in this folder."""
         key = SigningKey.read(self.folder / "keys" / f"{self.site}.key")
         path = ledger_path(self.folder, self.site)
-        policy = SitePolicy.for_plan(self.plan)
         if path.exists():
-            return Ledger.open(path, key, policy)
+            return Ledger.open(path, key, self.policy)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Ledger.create(path, key, self.site, policy)
+        return Ledger.create(path, key, self.site, self.policy)
 
     def data(self, backbone: Backbone) -> SiteData:
         """The site's users, in memory."""
@@ -110,7 +132,7 @@ class VaultRecipe:
         """The open vault; ``make`` takes what ``Vault`` takes."""
         return make(
             self.identity(),
-            SitePolicy.for_plan(self.plan),
+            self.policy,
             ledger,
             data,
             randomness=SeededSource(self.seed, self.site, self.noisy),

@@ -13,6 +13,7 @@ from groundswell.shared.results import (
     Metric,
     Paired,
     Privacy,
+    RegionResult,
     Results,
     Round,
     Row,
@@ -91,6 +92,9 @@ def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
         "seconds",
         "peak_rss_mib",
     ]
+    own = RegionResult(sites=3, privacy=results().privacy)
+    regional = results().model_copy(update={"regions": {"north": own}})
+    assert json.loads(regional.json_text())["regions"]["north"]["sites"] == 3
     assert found["schema"] == 1
     assert list(found["privacy"]) == ["private", "seeded", "delta", "central", "local", "excludes"]
     assert list(found["privacy"]["central"]) == [
