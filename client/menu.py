@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from groundswell.shared.accounting import central_multiplier, reported_epsilon
-from groundswell.shared.plan import Plan
+from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
 
 
 class Price(BaseModel):
@@ -68,20 +68,24 @@ def menu_price(menu: Iterable[tuple[MenuEntry, int]], delta: float) -> Price:
 
 
 def menu_for(plan: Plan, runs: int) -> tuple[MenuEntry, ...]:
-    """The entries that pay for ``runs`` runs of a plan, retries included, and for nothing else."""
-    return tuple(
-        MenuEntry(
-            kind=release.kind,
-            sigma_min=release.noise_multiplier,
-            q_max=release.sampling_rate,
-            count=runs * (release.count + release.retries),
-        )
-        for release in plan.releases
-        if release.count + release.retries
-    )
+    """The entries that pay for ``runs`` runs of a plan, retries and later refreshes included."""
+    entries = []
+    for release in plan.releases:
+        later = 0 if release.kind in (GRADIENT, EVALUATION) else plan.later_refreshes
+        count = release.count + release.retries + later
+        if count:
+            entries.append(
+                MenuEntry(
+                    kind=release.kind,
+                    sigma_min=release.noise_multiplier,
+                    q_max=release.sampling_rate,
+                    count=runs * count,
+                )
+            )
+    return tuple(entries)
 
 
 def plan_price(plan: Plan) -> Price:
-    """What a plan costs by itself, at its own n_min survivors."""
+    """What a plan costs with its later refreshes, at its own n_min survivors."""
     honest = plan.n_min - plan.colluders
     return menu_price([(entry, honest) for entry in menu_for(plan, 1)], plan.delta)

@@ -14,6 +14,7 @@ from groundswell.server.planning import (
     make_plan,
     region_plan_terms,
     size,
+    size_refresh,
 )
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue, load_backbone
 from groundswell.shared.blocks import marked
@@ -41,12 +42,14 @@ class Workshop:
     Attributes:
         catalogues: those of a plan, in its order.
         encoded: each one's texts through the backbone.
+        usual_rounds: of the configuration, where another number was asked for.
     """
 
     config: Config
     catalogues: tuple[Catalogue, ...] = field(repr=False)
     backbone: Backbone = field(repr=False)
     encoded: tuple[Encoded, ...] = field(repr=False)
+    usual_rounds: int | None = None
 
     @classmethod
     def open(cls, coordinator: Coordinator, *, rounds: int | None = None) -> Workshop:
@@ -55,13 +58,14 @@ class Workshop:
         Args:
             rounds: instead of the configuration's; 0 is the refresh of the statistics alone.
         """
+        usual = load_config(coordinator.folder / TASK_FILE).config
         overrides = {"train.rounds": rounds}
         config = load_config(coordinator.folder / TASK_FILE, overrides).config
         catalogues = coordinator.catalogues_in_use()
         backbone = load_backbone(config.model.backbone, download=config.model.download)
         layers = config.model.layers
         encoded = tuple(encode_catalogue(backbone, each, layers) for each in catalogues)
-        return cls(config, catalogues, backbone, encoded)
+        return cls(config, catalogues, backbone, encoded, usual.train.rounds)
 
     @property
     def surroundings(self) -> tuple[Surroundings, ...]:
@@ -160,6 +164,8 @@ def new_plan(coordinator: Coordinator, workshop: Workshop, region: str = "") -> 
     if region:
         everyone = federation_of(coordinator)
         config, sized = region_plan_terms(config, region, federation, everyone)
+    elif config.train.rounds == 0 and workshop.usual_rounds:
+        sized = size_refresh(config, federation, workshop.usual_rounds)
     else:
         sized = size(config, federation)
     first = _day("data_from", settings.data_from)

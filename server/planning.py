@@ -26,7 +26,7 @@ from groundswell.shared.plan import (
 from groundswell.shared.roster import colluding_sites, least_threshold
 from groundswell.shared.scaling import scale
 from groundswell.shared.sizing import KindBudget, SizedPlan, default_budgets, size_plan
-from groundswell.shared.statistics import statistic_of
+from groundswell.shared.statistics import STATISTICS, statistic_of
 from groundswell.shared.task import EvaluationTimes, Task
 from groundswell.shared.transfer import ModelState
 
@@ -78,7 +78,7 @@ def budgets(config: Config) -> list[KindBudget]:
         config.train.rounds,
         config.train.sampling_rate,
         # A run without rounds is the refresh alone: each statistic once.
-        refreshes=1 if config.train.rounds else 0,
+        refreshes=config.train.refreshes if config.train.rounds else 0,
         evaluations=config.train.evaluations if config.train.rounds else 0,
         statistics=config.model.statistics,
         shares=shares,
@@ -95,6 +95,21 @@ def size(config: Config, federation: Federation) -> SizedPlan:
         n_min=config.resolved_n_min(len(federation.merchants)),
         colluders=config.privacy.colluders,
     )
+
+
+def size_refresh(config: Config, federation: Federation, rounds: int) -> SizedPlan:
+    """Each statistic once, at the noise that it has in a whole run of ``rounds`` rounds.
+
+    So an entry of a site's menu that pays for such a run pays for the refresh too.
+
+    Raises:
+        InputError: the configuration has no statistics.
+    """
+    if not config.model.statistics:
+        raise InputError("--rounds", 0, "there are no statistics to refresh", "train with rounds")
+    train = config.train.model_copy(update={"rounds": rounds})
+    whole = size(config.model_copy(update={"train": train}), federation)
+    return whole.only(*config.model.statistics)
 
 
 def region_plan_terms(
@@ -196,7 +211,13 @@ def make_plan(
         ),
         seconds_per_slot=seconds_per_slot,
         region=region,
+        later_refreshes=_later_refreshes(config),
     )
+
+
+def _later_refreshes(config: Config) -> int:
+    """Refreshes that the noise is sized for beside the run's own."""
+    return config.train.refreshes - 1 if config.train.rounds and config.model.statistics else 0
 
 
 def _release(
@@ -230,7 +251,7 @@ def _release(
         scale=scale(entry.noise_multiplier, nonzero),
         dimension=size,
         max_nonzero=nonzero,
-        count=entry.count,
+        count=entry.count - (_later_refreshes(config) if kind in STATISTICS else 0),
         retries=entry.retries,
         actions=actions,
     )

@@ -313,12 +313,12 @@ class Train(Section):
     """The rounds."""
 
     rounds: int = Field(default=40, ge=0, description="rounds; fixed in the plan")
-    sampling_rate: float = Field(
-        default=0.5, gt=0, le=1, description="q: chance of a user in a round"
-    )
-    examples_per_user: int = Field(
-        default=1, ge=1, description="most examples of a user in a round"
-    )
+    sampling_rate: float = Field(default=0.5, gt=0, le=1, description="q: a user's chance a round")
+    examples_per_user: int = Field(default=1, ge=1, description="most examples of a user a round")
+    refreshes: int = Field(
+        default=1, ge=1, description="releases of each statistic after the first, the run's own "
+        "included, that the caps pay for; the others are for `train --rounds 0`",
+    )  # fmt: skip
     evaluations: int = Field(
         default=1, ge=0, description="paid evaluations, the last after the last round"
     )

@@ -146,6 +146,9 @@ class Plan(BaseModel):
     seconds_per_slot: float = Field(ge=0)
     # The only region whose sites take part; left out for all sites, as ``PlannedRelease.actions``.
     region: str = Field(default="", exclude_if=lambda value: not value)
+    # Later runs without rounds that the caps pay for too, each statistic once at the noise it has
+    # here; left out where there are none.
+    later_refreshes: int = Field(default=0, ge=0, exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _a_region_releases_its_demand_alone(self) -> Plan:

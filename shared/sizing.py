@@ -110,9 +110,9 @@ class SizedPlan:
                 return entry
         raise KeyError(name)
 
-    def only(self, name: str) -> SizedPlan:
-        """One attempt of one kind at this noise, and nothing else; KeyError where it is none."""
-        kinds = (replace(self.kind(name), count=1, retries=0),)
+    def only(self, *names: str) -> SizedPlan:
+        """One attempt of each of these kinds at this noise; KeyError where one is none."""
+        kinds = tuple(replace(self.kind(name), count=1, retries=0) for name in names)
         found = _epsilons(kinds, self.delta, self.honest)
         warnings = warnings_for(found.eps_l, self.honest)
         return SizedPlan(kinds, found.eps_c, found.eps_l, self.delta, self.honest, warnings)

@@ -146,9 +146,10 @@ def round_line(record: RoundRecord, rounds: int, *, private: bool) -> str:
 
 def print_plan(plan: Plan, sized: SizedPlan) -> None:
     """The plan's releases and both epsilons, with what each protects against."""
+    later = f" and {plan.later_refreshes} later refreshes" if plan.later_refreshes else ""
     console.print(
         f"plan {plan.hash().hex()[:12]}: {plan.rounds} rounds, n_min {plan.n_min}, "
-        f"c {plan.colluders}, delta {plan.delta:.0e}; reserved with all retries: "
+        f"c {plan.colluders}, delta {plan.delta:.0e}; reserved with all retries{later}: "
         f"eps_C {sized.eps_c:.2f}, eps_L {sized.eps_l:.2f}"
     )
     for tier, meaning in _TIERS.items():
