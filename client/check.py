@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from groundswell.client.annotate import annotate
+from groundswell.client.held_back_rows import HeldBackRows
 from groundswell.client.preparation import Preparation
 from groundswell.client.preparation_report import PreparationReport, StepReport
 from groundswell.client.sources.files import expand
@@ -19,6 +20,7 @@ from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.inputs import catalogue_from, check_sources, task_from
 from groundswell.shared.roster import LARGEST_ROSTER, most_users
+from groundswell.shared.sizing import check_n_min
 from groundswell.shared.task import MICROSECOND, Task, held_back
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -112,10 +114,13 @@ def check_data(
     used: set[int] = set()
     seen: set[str] = set()
     runs: list[PreparationReport] = []
+    held = HeldBackRows(task, config.evaluation.validation + config.evaluation.test)
+    apart = ("user", "site") if _has_site_column(config) else ("user",)
     for data, site in _passes(config):
         preparation = Preparation(data, catalogue, site=site)
         for part in preparation.events(quarantine if site is None else None):
             _count(report, part, config)
+            held.add(part, apart)
             named = part.filter(pl.any_horizontal(pl.col("item", "label").is_not_null()))
             report.named += len(named)
             if catalogue is None:
@@ -127,7 +132,7 @@ def check_data(
         runs.append(preparation.report)
     _merge(report, runs)
     report.labels_used = len(used - {-1}) or len(seen)
-    _judge(report, config, catalogue, task, declared_users)
+    _judge(report, config, catalogue, task, declared_users, held)
     return report
 
 
@@ -147,6 +152,12 @@ def _passes(config: Config) -> Iterator[tuple[Data, str | None]]:
         return
     placed = {"columns": config.data.columns.model_copy(update={"site": column})}
     yield config.data.model_copy(update=placed), None
+
+
+def _has_site_column(config: Config) -> bool:
+    """Whether a column says the site of each event, so that a user of two counts at each."""
+    rule = config.sites.by
+    return isinstance(rule, str) and rule not in (BY_FOLDER, BY_HASH)
 
 
 def _count(report: CheckReport, part: pl.DataFrame, config: Config) -> None:
@@ -188,6 +199,7 @@ def _judge(
     catalogue: Catalogue | None,
     task: Task,
     declared_users: int | None,
+    measurable: HeldBackRows,
 ) -> None:
     refused, remarks = report.refused, report.remarks
     if catalogue is None:
@@ -205,7 +217,8 @@ def _judge(
         remarks.append(
             f"{share:.1%} of the items and labels lie outside the catalogue: only their text counts"
         )
-    if not any(report.actions[action] for action, weight in task.actions.items() if weight):
+    weighted = any(report.actions[action] for action, weight in task.actions.items() if weight)
+    if not weighted:
         refused.append(
             f"no event has an action with a weight; the data know {_list(report.actions)}, "
             f"[task].actions {_list(task.actions)}"
@@ -223,9 +236,13 @@ def _judge(
         held = config.evaluation
         span = [(moment - _EPOCH) // MICROSECOND for moment in (report.first, report.last)]
         try:
-            held_back(task, span[0], span[1], validation=held.validation, test=held.test)
+            times = held_back(task, span[0], span[1], validation=held.validation, test=held.test)
         except InputError as error:
             refused.append(f"{error.rule}; {error.remedy}")
+        else:
+            # Where no label or action is known, that is what there is to mend.
+            if weighted and report.labels_used and not measurable.any_in(times):
+                refused.append(str(times.empty()))
     for step in report.steps:
         if step.rejected.total() > _MANY * step.rows:
             reason, rows = step.rejected.most_common(1)[0]
@@ -234,6 +251,16 @@ def _judge(
 
 def _judge_sites(report: CheckReport, config: Config) -> None:
     rule, number = config.sites.by, config.sites.number
+    sites = number
+    if isinstance(rule, HomeRule):
+        sites = min(number, len(report.sites))
+    elif rule not in (None, BY_HASH):
+        sites = len(report.sites)
+    try:
+        check_n_min("[privacy].n_min", config.resolved_n_min(sites), sites)
+    except InputError as error:
+        if sites > 1:  # one is no federation, whatever n_min is
+            report.refused.append(str(error))
     if rule is None or rule == BY_HASH:
         report.remarks.append(
             f"no [sites].by: a simulation splits users by hash into {number} sites"

@@ -125,6 +125,22 @@ class EvaluationTimes:
     test: NDArray[np.int64]
 
     @property
+    def measured(self) -> NDArray[np.int64]:
+        """The times that models are measured on: for testing, or for choosing without any."""
+        return self.test if len(self.test) else self.validation
+
+    def empty(self) -> InputError:
+        """What to say where no user can be measured at ``measured``."""
+        days = [(_EPOCH + timedelta(microseconds=at)).date() for at in self.measured.tolist()]
+        return InputError(
+            "[evaluation]",
+            ", ".join(day.isoformat() for day in days) or "no window",
+            "no user has an event before and one within these windows, the last ones of the data",
+            "hold back a window; or, if a stray event lies far behind the others, set "
+            "[data].latest",
+        )
+
+    @property
     def stats_until(self) -> int:
         """The middle train time: statistics see what lies before, examples what lies after."""
         if not len(self.train):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from groundswell.client.contributions import SiteData, Workplace
 from groundswell.server.applying import Surroundings
@@ -21,7 +19,7 @@ from groundswell.shared.model import InterestModel, weights_of
 from groundswell.shared.plan import Plan
 from groundswell.shared.sizing import SizedPlan, check_n_min
 from groundswell.shared.spec import ModelSpec
-from groundswell.shared.task import Task
+from groundswell.shared.task import EvaluationTimes, Task
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.central import train_centrally
 from groundswell.simulation.datasets.dataset import Dataset
@@ -58,9 +56,8 @@ class Setting:
         check_n_min("[privacy].n_min", config.resolved_n_min(number), number)
         backbone = load_backbone(config.model.backbone, download=config.model.download)
         encoded = encode_catalogue(backbone, dataset.catalogue, config.model.layers)
-        times = dataset.times.test if len(dataset.times.test) else dataset.times.validation
-        labels = len(dataset.catalogue)
-        measured = EvaluationSet.build(sites.pooled.histories, times, dataset.task, labels)
+        times, labels = dataset.times, len(dataset.catalogue)
+        measured = EvaluationSet.build(sites.pooled.histories, times.measured, dataset.task, labels)
         _check_measured(measured, times, dataset.task)
         return cls(config, dataset, sites, backbone, encoded, measured)
 
@@ -143,7 +140,7 @@ class Setting:
         return (self.surroundings_of(bert=bert),)
 
 
-def _check_measured(measured: EvaluationSet, times: NDArray[np.int64], task: Task) -> None:
+def _check_measured(measured: EvaluationSet, times: EvaluationTimes, task: Task) -> None:
     """Refuse data of which nothing could be measured, before anything is trained."""
     if len(measured.row):
         return
@@ -155,10 +152,4 @@ def _check_measured(measured: EvaluationSet, times: NDArray[np.int64], task: Tas
             "no event of a known label has one of these actions",
             "name the actions of the data, as `groundswell check` lists them",
         )
-    days = [datetime.fromtimestamp(at / 1e6, UTC).date().isoformat() for at in times.tolist()]
-    raise InputError(
-        "[evaluation]",
-        ", ".join(days) or "no window",
-        "no user has an event before and one within these windows, the last ones of the data",
-        "hold back a window; or, if a stray event lies far behind the others, set [data].latest",
-    )
+    raise times.empty()

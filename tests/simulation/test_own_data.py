@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from groundswell.client.annotate import encode
+from groundswell.client.check import check_data
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
 from groundswell.simulation import run_out
@@ -243,8 +244,47 @@ def test_data_of_which_nothing_can_be_measured_are_refused_before_training(
     if "task" in section:
         frame.write_parquet(tmp_path / "events.parquet")
     made = config(tmp_path, **section)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as refused:
         Setting.build(made, load(made).dataset, 0)
+    if "evaluation" in section:
+        assert str(refused.value) in check_data(made).refused
+
+
+@pytest.mark.parametrize("by", ["region", "hash"])
+@pytest.mark.parametrize("validation", [1, 2, 3])
+def test_check_agrees_with_a_run_on_whether_the_windows_held_back_are_empty(
+    tmp_path: Path, by: str, validation: int
+) -> None:
+    """Six weeks of everybody, then nobody but one new user in the last week of all."""
+    frame = shop(tmp_path)
+    last = frame["time"].max()
+    assert isinstance(last, datetime)
+    new = frame.head(1).with_columns(user=pl.lit("new"), time=pl.lit(last + timedelta(days=14)))
+    pl.concat([frame, new.cast(frame.schema)]).write_parquet(tmp_path / "events.parquet")
+    made = config(
+        tmp_path,
+        evaluation={"validation": validation, "test": 0},
+        sites={"by": by, "number": 4},
+        privacy={"n_min": 2},
+    )
+    try:
+        Setting.build(made, load(made).dataset, 0)
+        expected = []
+    except InputError as error:
+        expected = [str(error)]
+    found = [each for each in check_data(made).refused if each.startswith("[evaluation]")]
+    assert found == expected
+    assert bool(expected) == (validation < 3)
+
+
+def test_check_knows_that_two_sites_are_too_few(tmp_path: Path) -> None:
+    shop(tmp_path)
+    made = config(tmp_path, sites={"by": "region"})
+    with pytest.raises(InputError, match="n_min") as refused:
+        Setting.build(made, load(made).dataset, 0)
+    assert str(refused.value) in check_data(made).refused
+    allowed = config(tmp_path, sites={"by": "region"}, privacy={"n_min": 2})
+    assert check_data(allowed).refused == []
 
 
 def test_rejected_rows_come_with_the_results_and_replace_earlier_ones(tmp_path: Path) -> None:
