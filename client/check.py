@@ -15,15 +15,18 @@ from groundswell.client.held_back_rows import HeldBackRows
 from groundswell.client.preparation import Preparation
 from groundswell.client.preparation_report import PreparationReport, StepReport
 from groundswell.client.sources.files import expand
+from groundswell.shared.backbone_name import public_name
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.inputs import catalogue_from, check_sources, task_from
+from groundswell.shared.legible import REMEDY, Vocabulary
 from groundswell.shared.roster import LARGEST_ROSTER, most_users
 from groundswell.shared.sizing import check_n_min
 from groundswell.shared.task import MICROSECOND, Task, held_back
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN = 20  # characters of a text that is named
 _MANY = 0.2  # share of rejected rows that is worth a word
 
 
@@ -226,6 +229,8 @@ def _judge(
     unweighted = [action for action in report.actions if not task.actions.get(action)]
     if unweighted:
         remarks.append(f"{_list(unweighted)}: no weight in [task].actions, so habit and text only")
+    if catalogue is not None:
+        _judge_script(report, config, catalogue)
     _judge_sites(report, config)
     if declared_users is not None and report.users > most_users(declared_users):
         refused.append(
@@ -247,6 +252,19 @@ def _judge(
         if step.rejected.total() > _MANY * step.rows:
             reason, rows = step.rejected.most_common(1)[0]
             remarks.append(f"{step.name} rejects {rows} of {step.rows} rows as {reason}")
+
+
+def _judge_script(report: CheckReport, config: Config, catalogue: Catalogue) -> None:
+    """Whether the language model can read the catalogue; where it is not at hand, nothing."""
+    vocabulary = Vocabulary.named(config.model.backbone)
+    unread = vocabulary.unread(catalogue.texts) if vocabulary else ()
+    if unread:
+        report.remarks.append(
+            f"{len(unread)} of {len(set(catalogue.texts))} texts of the catalogue "
+            f"({_list(text[:_SHOWN] for text in unread[:3])}) are in a script of which "
+            f"{public_name(config.model.backbone)} knows little: searches in words and labels "
+            f"without events get wrong neighbours; {REMEDY}"
+        )
 
 
 def _judge_sites(report: CheckReport, config: Config) -> None:

@@ -27,7 +27,8 @@ from groundswell.client.vault import Identity, Vault
 from groundswell.client.vault_server import serve_relay
 from groundswell.client.vault_telemetry import VaultTelemetry
 from groundswell.shared import armour
-from groundswell.shared.backbone import DEFAULT, Backbone, encode_catalogue, load_backbone
+from groundswell.shared.backbone import Backbone, encode_catalogue, load_backbone
+from groundswell.shared.backbone_name import DEFAULT
 from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.identity import SigningKey

@@ -209,6 +209,12 @@ def _events(
     """The events, and the time that typed ones were read at."""
     if typed is not None:
         understood = client.understand(typed)
+        if understood.unread:
+            typer.echo(
+                f"the model's vocabulary hardly knows the script of: "
+                f"{', '.join(understood.unread)}; a model with a multilingual backbone would know it",
+                err=True,
+            )
         typed_events = [each.model_dump(exclude={"similarity"}) for each in understood.events]
         return typed_events, understood.now
     if path is None:

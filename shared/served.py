@@ -15,6 +15,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import Checkpoint
 from groundswell.shared.demand_release import DemandBlock, DemandRelease, released_demand
 from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.legible import Vocabulary
 from groundswell.shared.predict import Forecaster, load_model
 from groundswell.shared.questions import Privacy, Tier
 from groundswell.shared.recommend import ItemIndex
@@ -65,6 +66,11 @@ class LoadedForecaster:
         best = cosine.argmax(axis=1)
         return [(int(i), float(row[i])) for i, row in zip(best, cosine, strict=True)]
 
+    def unread(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Those that the backbone's vocabulary mostly does not know, see ``Vocabulary``."""
+        with self._encoding:
+            return Vocabulary.of(self._loaded.backbone.tokenizer).unread(texts)
+
     def _encode(self, texts: Sequence[str], *, unit: bool = False) -> Encoded:
         with self._encoding:
             if self._engine is not None:
@@ -93,9 +99,10 @@ def serve_folder(
     if engine is not TextEngineName.TORCH and available() and not loaded.backbone.decoder:
         int8 = engine is TextEngineName.INT8
         text_engine = TextEngine(loaded.backbone, checkpoint.spec.layers, int8=int8)
+    forecaster = LoadedForecaster(loaded, text_engine)
     return ServedModel(
         version or checkpoint.hash[:VERSION_DIGITS],
-        LoadedForecaster(loaded, text_engine),
+        forecaster,
         privacy_of(checkpoint.privacy),
         ItemIndex.of(checkpoint.catalogue),
         checkpoint.hash,
@@ -105,6 +112,7 @@ def serve_folder(
             for name, each in checkpoint.regions.items()
         },
         checkpoint.statistics_as_of,
+        forecaster.unread,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from groundswell.shared.backbone import DEFAULT
+from groundswell.shared.backbone_name import DEFAULT
 from groundswell.shared.config import Model
 from groundswell.shared.errors import InputError
 from groundswell.shared.features import SCORES, TILTS, Family

@@ -69,10 +69,16 @@ class TypedEvent(Answer):
 
 
 class TypedAnswer(Answer):
-    """What a typed history was understood as, in the order typed; ``now`` is the gateway's."""
+    """What a typed history was understood as, in the order typed; ``now`` is the gateway's.
+
+    Attributes:
+        unread: texts in a script that the model's vocabulary mostly does not know; what they are
+            near to is chance, and a multilingual backbone would read them.
+    """
 
     now: datetime
     events: tuple[TypedEvent, ...]
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ export async function tryPage() {
     try {
       const typed = await post("/v1/typed", { text: field.value });
       if (mine !== turn) return;
-      show(understood, understoodList(typed.events));
+      show(understood, understoodList(typed));
       const events = typed.events.map(({ time, action, text, label }) => ({ time, action, text, ...(label ? { label } : {}) }));
       const history = { events, at: typed.now };
       const found = await post("/v1/predict", { ...history, top: 1000 });
@@ -55,12 +55,13 @@ export async function tryPage() {
   return [h("h1", {}, word("try.title")), h("p", { class: "lead", id: "typed-lead" }, word("try.lead", window_)), h("div", { class: "two" }, form, answer)];
 }
 
-function understoodList(events) {
+function understoodList({ events, unread }) {
   if (!events.length) return [];
   return [h("h3", {}, word("try.understood")), h("ul", { class: "events" }, events.map((event) =>
     h("li", {}, h("span", { class: "tag" }, act(event.action)), h("span", {}, event.text, " ",
       event.label ? h("span", { class: "soft small" }, `→ ${event.label}`) : h("span", { class: "soft small" }, `(${word("try.nolabel")})`)),
-    h("span", { class: "soft small figure" }, day(event.time)))))];
+    h("span", { class: "soft small figure" }, day(event.time))))),
+  unread.length ? h("p", { class: "small", id: "unread", role: "note" }, h("span", { class: "warn" }, word("try.unread", unread.join(word("comma"))))) : null];
 }
 
 const act = (action) => (known(`act.${action}`) ? word(`act.${action}`) : action);

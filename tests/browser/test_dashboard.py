@@ -44,6 +44,9 @@ def test_searches_and_views_are_understood(page: Page, url: str) -> None:
     understood = page.locator("#understood")
     expect(understood).to_contain_text("→ FITNESS")
     expect(understood.locator(".tag").first).to_have_text("searched")
+    expect(page.locator("#unread")).to_have_count(0)
+    forecast(page, "searched smartwatch; searched 智能手表")
+    expect(page.locator("#unread")).to_contain_text("hardly knows the script of: 智能手表")
 
 
 def answer_without_rising(route: Route) -> None:
@@ -84,6 +87,7 @@ def test_chinese_through_the_whole_way(page: Page, url: str) -> None:
     assert page.locator("html").get_attribute("lang") == "zh-CN"
     page.get_by_label("顾客的历史").fill("3天前买了智能手机；昨天浏览了手机壳")
     page.get_by_role("button", name="预测").click()
+    expect(page.locator("#unread")).to_contain_text("几乎不认识这些文字：智能手机、手机壳")
     first = page.locator(".interest").first
     expect(first).to_contain_text("手机")
     first.get_by_role("button", name=re.compile("为什么")).click()

@@ -253,3 +253,21 @@ def test_one_user_does_not_fill_the_sites(
     shop(tmp_path, users=1)
     figures = figures_of(init(tmp_path), capsys)
     assert "1 user(s) do not fill 8 sites" in figures["refused"]
+
+
+def test_check_tells_of_a_catalogue_that_the_language_model_can_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop(tmp_path)
+    (tmp_path / "items.csv").write_text(ITEMS.replace("tea", "茶").replace("Plum jam", "梅子酱"))
+    path = init(tmp_path)
+    capsys.readouterr()
+    assert call("check", "--config", path, "--json", "-") == 0
+    (remark,) = [
+        each for each in json.loads(capsys.readouterr().out)["remarks"] if "script" in each
+    ]
+    assert "all-MiniLM-L6-v2 knows little" in remark
+    assert "name a multilingual backbone in [model].backbone" in remark
+    shop(tmp_path)
+    call("check", "--config", path, "--json", "-")
+    assert "script" not in capsys.readouterr().out

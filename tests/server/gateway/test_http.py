@@ -139,3 +139,13 @@ def test_metrics_count_by_route_and_hold_no_content(url: str) -> None:
     assert 'groundswell_requests_total{method="/v1/predict",protocol="http",status="200"}' in text
     assert "secret-path" not in text
     assert "COFFEE" not in text
+
+
+def test_texts_in_a_script_that_the_model_hardly_knows_are_named(url: str) -> None:
+    """But for a label that is named exactly: that needs no reading."""
+    asked = {"text": "searched 智能手表; bought 手机; viewed green tea; searched 智能手表"}
+    answer = post(url, "/v1/typed", asked).json()
+    assert answer["unread"] == ["智能手表"]
+    assert answer["events"][1]["label"] == "手机"
+    english = {"text": "searched smartwatch; viewed green tea"}
+    assert post(url, "/v1/typed", english).json()["unread"] == []
