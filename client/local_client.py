@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from groundswell.shared.errors import Refusal
 from groundswell.shared.messages import from_message
+from groundswell.shared.promotions import Promotion
 from groundswell.shared.questions import ExplainAnswer, LabelTrend
 from groundswell.shared.wire import local_pb2 as wire
 from groundswell.shared.wire import query_pb2 as query
@@ -64,14 +65,22 @@ class LocalClient:
         lead: int | None = None,
         at: int | None = None,
         action: str | None = None,
+        plan: Sequence[Promotion] = (),
     ) -> list[LabelTrend]:
         """What rises, what to restock, what fades at this site, from its exact counts.
 
         Args:
+            windows: past ones that are learned from; None: all whole ones.
             action: by this one alone; None: by all that the task weighs.
+            plan: public promotions, past ones and those to come.
         """
         request = wire.SiteTrendsRequest(
-            labels=labels, windows=windows or 0, lead=lead or 0, at=at or 0, action=action or ""
+            labels=labels,
+            windows=windows or 0,
+            lead=lead or 0,
+            at=at or 0,
+            action=action or "",
+            plan=[_line(each) for each in plan],
         )
         answer = self._ask("Trends", request, wire.SiteTrendsAnswer)
         return [from_message(each, LabelTrend) for each in answer.trends]
@@ -112,3 +121,13 @@ class LocalClient:
                 rule = f"{self._socket} can't be opened; is the site up, and may you open it?"
                 raise Refusal("unreachable", rule) from error
             raise Refusal(code.name.lower().replace("_", "-"), details or code.name) from error
+
+
+def _line(promotion: Promotion) -> wire.Promotion:
+    return wire.Promotion(
+        label=promotion.label,
+        first=promotion.first.isoformat(),
+        last=promotion.last.isoformat(),
+        share=promotion.share,
+        kind=promotion.kind,
+    )

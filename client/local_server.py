@@ -14,6 +14,7 @@ from groundswell.shared.durations import format_duration
 from groundswell.shared.envelopes import parse
 from groundswell.shared.errors import GroundswellError, InputError, Refusal
 from groundswell.shared.messages import interest_messages, to_message
+from groundswell.shared.promotions import DEFAULT_KIND, Promotion, parse_day
 from groundswell.shared.wire import local_pb2 as wire
 from groundswell.shared.wire import query_pb2 as query
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 SERVICE = "groundswell.local.v1.Local"
 MAX_TOP = 1_000_000
 MAX_WINDOWS = 520
-DEFAULT_WINDOWS, DEFAULT_LEAD = 52, 2
+DEFAULT_LEAD = 2
 A = TypeVar("A")
 
 
@@ -65,17 +66,22 @@ class LocalCalls:
 
         def work() -> wire.SiteTrendsAnswer:
             request = parse(wire.SiteTrendsRequest, data)
-            windows, lead = request.windows or DEFAULT_WINDOWS, request.lead or DEFAULT_LEAD
-            if not 1 <= windows <= MAX_WINDOWS or not 1 <= lead <= HORIZONS:
+            windows, lead = request.windows, request.lead or DEFAULT_LEAD
+            if windows > MAX_WINDOWS or not 1 <= lead <= HORIZONS:
                 raise InputError(
                     "windows, lead",
                     (windows, lead),
-                    f"must lie in 1..{MAX_WINDOWS} and 1..{HORIZONS}",
+                    f"must lie in 0..{MAX_WINDOWS} and 1..{HORIZONS}",
                     "ask for less",
                 )
             at = request.at or self._scorer.now
             found = self._scorer.trends(
-                tuple(request.labels), windows, lead, at, request.action or None
+                tuple(request.labels),
+                windows or None,
+                lead,
+                at,
+                request.action or None,
+                _plan(request),
             )
             task = self._scorer.model.forecaster.task
             return wire.SiteTrendsAnswer(
@@ -110,6 +116,20 @@ class LocalCalls:
             code, details = "INTERNAL", "the question failed; the site's log says why"
         context.abort(grpc.StatusCode[code], details)
         raise RuntimeError("a call that was aborted went on")
+
+
+def _plan(request: wire.SiteTrendsRequest) -> tuple[Promotion, ...]:
+    """The promotions of a request; the scorer checks them."""
+    return tuple(
+        Promotion(
+            label=each.label,
+            first=parse_day(each.first, f"plan, line {number}: from"),
+            last=parse_day(each.last, f"plan, line {number}: to"),
+            share=each.share,
+            kind=each.kind or DEFAULT_KIND,
+        )
+        for number, each in enumerate(request.plan, start=1)
+    )
 
 
 def local_handlers(scorer: Scorer) -> Callable[[grpc.Server], None]:

@@ -14,12 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.client.prepared import PreparedSite
+from groundswell.client.site_cells import Cells, cells
 from groundswell.shared.answering import Asked, Forecast, ServedModel, forecast, interests
-from groundswell.shared.demand_release import DemandRelease, acted_on
-from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends
+from groundswell.shared.demand_release import DemandRelease
+from groundswell.shared.demand_themes import themes
+from groundswell.shared.demand_trends import (
+    HORIZONS,
+    LEAST_WINDOWS,
+    SiteKnowledge,
+    demand_trends,
+    first_day,
+)
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.explain import explain
 from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.promotions import Promotion, planned
 from groundswell.shared.questions import Basis, ExplainAnswer, Interest, LabelTrend
 from groundswell.shared.searched import NEAR, with_labels_of_texts
 
@@ -155,25 +164,36 @@ class Scorer:
     def trends(
         self,
         labels: Sequence[str] = (),
-        windows: int = 26,
+        windows: int | None = None,
         lead: int = 2,
         at: int | None = None,
         action: str | None = None,
+        plan: Sequence[Promotion] = (),
     ) -> list[LabelTrend]:
         """What rises, what to restock, what fades at this site, from its exact counts.
 
         Args:
-            windows: past windows that are learned from.
+            windows: past windows that are learned from; None: all whole ones.
             lead: windows until a restock arrives.
             action: see ``counts``.
+            plan: public promotions, past ones and those to come.
 
         Raises:
-            InputError: the catalogue does not hold a label, the task does not know the action, or
-                there are too few windows.
+            InputError: the catalogue does not hold a label, the task does not know the action,
+                there are too few windows, or the plan is wrong.
         """
-        found = self.counts((), windows, at, action)
-        release = DemandRelease.trimmed(found.users.astype(np.float64), 0.0, int(found.ends[-1]))
-        trends = demand_trends(release, found.labels, self._model.forecaster.task, lead)
+        end = self.now if at is None else at
+        seen = self._cells(windows, end, action)
+        release = DemandRelease.trimmed(seen.counts().astype(np.float64), 0.0, end)
+        task = self._model.forecaster.task
+        known = release.values.shape[1] + HORIZONS
+        first = first_day(release, task)
+        knowledge = SiteKnowledge(
+            due=seen.due()[:, -(release.values.shape[1] + 1) :],
+            themes=themes(task.calendar, first, known, self._model.forecaster.likeness),
+            plan=planned(plan, self._model.forecaster.catalogue.index, first, known),
+        )
+        trends = demand_trends(release, self._model.labels, task, lead, knowledge)
         if trends is None:
             raise InputError(
                 "windows",
@@ -201,9 +221,16 @@ class Scorer:
             InputError: the catalogue does not hold a label, the task does not know the action, or
                 ``windows`` is below 1.
         """
-        if windows < 1:
-            raise InputError("windows", windows, "must be at least 1", "ask for more")
         places = [self._place(label) for label in labels] or list(range(len(self._model.labels)))
+        end = self.now if at is None else at
+        counts = self._cells(windows, end, action).counts()
+        window_us = self._model.forecaster.task.window_us
+        ends = end - window_us * np.arange(windows - 1, -1, -1, dtype=np.int64)
+        return WeeklyCounts(tuple(self._model.labels[i] for i in places), ends, counts[places])
+
+    def _cells(self, windows: int | None, end: int, action: str | None) -> Cells:
+        if windows is not None and windows < 1:
+            raise InputError("windows", windows, "must be at least 1", "ask for more")
         task = self._model.forecaster.task
         if action is not None and action not in task.actions:
             raise InputError(
@@ -212,17 +239,8 @@ class Scorer:
                 "the model's task does not know it",
                 f"one of: {', '.join(task.action_names)}",
             )
-        end = self.now if at is None else at
-        ends = end - task.window_us * np.arange(windows - 1, -1, -1, dtype=np.int64)
-        counts = np.zeros((len(places), windows), dtype=np.int64)
         h = self._site.histories if action is None else self._searched
-        for start in range(0, len(h), ROWS_AT_ONCE):
-            block = h.take(np.arange(start, min(start + ROWS_AT_ONCE, len(h))))
-            for column, window_end in enumerate(ends):
-                begin = np.full(len(block), window_end - task.window_us, dtype=np.int64)
-                acted = acted_on(block, begin, task, len(self._model.labels), action)
-                counts[:, column] += acted[:, places].sum(axis=0)
-        return WeeklyCounts(tuple(self._model.labels[i] for i in places), ends, counts)
+        return cells(h, end, windows, task, len(self._model.labels), action)
 
     @cached_property
     def _searched(self) -> Histories:

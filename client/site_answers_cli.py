@@ -102,17 +102,31 @@ def audience(
 def trends(
     folder: Folder = _HERE,
     label: Annotated[list[str] | None, typer.Option(help="Default: all labels.")] = None,
-    windows: Annotated[int, typer.Option(min=1, help="Past windows.")] = 26,
+    windows: Annotated[
+        int | None, typer.Option(min=1, help="Past windows to learn from; default: all.")
+    ] = None,
     lead: Annotated[int, typer.Option(min=1, max=4, help="Windows until a restock arrives.")] = 2,
     action: Annotated[str | None, typer.Option(help="As search; default: all weighed.")] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Promotions, past and coming: CSV or Parquet with label, from, to, share.",
+        ),
+    ] = None,
     at: At = None,
 ) -> None:
     """What rises, what to restock and what fades, from the site's own exact counts.
 
-    Example: groundswell site trends north --label "COFFEE"
+    Example: groundswell site trends north --label "COFFEE" --plan mailer.csv
     """
+    from groundswell.client.promotion_file import read_promotions
+
+    promotions = read_promotions(plan) if plan is not None else ()
     with _client(folder) as client:
-        found = client.trends(tuple(label or ()), windows, lead, _microseconds(at), action)
+        found = client.trends(
+            tuple(label or ()), windows, lead, _microseconds(at), action, promotions
+        )
     for each in found:
         typer.echo(json.dumps(each.model_dump(mode="json")))
 

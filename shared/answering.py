@@ -72,6 +72,9 @@ class Forecaster(Protocol):
     def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
         """The label whose text is most like each text, and the cosine of the two."""
 
+    def likeness(self, texts: Sequence[str]) -> Float32:
+        """float32 ``[N, L]``: cosine of each text with each label's text."""
+
 
 @dataclass(frozen=True)
 class Region:

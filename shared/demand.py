@@ -2,7 +2,7 @@
 
 Pure functions on exact counts (a site's own) or noised ones (a federation's). A series is one label
 at one site; all series are fitted together, so a rule learned on one helps the others. Forecasts of
-an origin use nothing of its week or later, except what is public in advance: calendar and plan.
+an origin use nothing of its week or later, except what is public in advance: calendar, texts, plan.
 Exact counts are forecast by two regressions over the same columns, one of the count and one of the
 odds of a surge; noised ones by :mod:`groundswell.shared.demand_noised`.
 """
@@ -36,7 +36,7 @@ Int64 = NDArray[np.int64]
 SES_WEIGHT = 0.2
 HOLT = (0.2, 0.05, 0.8)  # weights of level and trend, damping
 PENALTY = 80.0
-SURGE_PENALTY = 30.0
+SURGE_PENALTY = 60.0
 SMOOTHED_SHARE = 0.3
 _SURGING_LEVEL = 0.8  # mean of eight weeks below which five buyers are too rare to learn from
 _DISPERSION_PRIOR = 10.0  # expected count that the average dispersion is worth in a series
@@ -73,12 +73,12 @@ def forecast(
     """Forecast the weeks after the last one of ``history``.
 
     Args:
-        history: at least 14 weeks; its calendar and plan reach ``horizons`` weeks further.
+        history: at least 14 weeks; what it knows in advance reaches ``horizons`` weeks further.
         horizons: weeks ahead, H.
         noise_std: standard deviation of the noise in each weekly count, 0 for exact ones.
 
     Raises:
-        ValueError: too few weeks, or calendar or plan end too early.
+        ValueError: too few weeks, or calendar, themes or plan end too early.
     """
     origin = history.counts.shape[1]
     model = DemandModel(history)
@@ -140,7 +140,7 @@ def damped_holt(
 
 
 class DemandModel:
-    """Regressions over lags, surges so far, calendar and plan, refitted at every origin.
+    """Regressions over all that :class:`Features` looks at, refitted at every origin.
 
     One, a ridge, has the deviation from the mean of the last eight weeks as its target, over the
     root of that mean: counts vary like their root. The other is a logistic one of whether a surge

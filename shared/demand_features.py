@@ -1,4 +1,4 @@
-"""What a demand forecast looks at: own lags and surges, federation's totals, calendar and plan."""
+"""What a demand forecast looks at: own past, who is due, totals, calendar, public texts, plan."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class DemandHistory:
         totals: float64 ``[S, T]``, the same label's count over all sites, as the federation knows
             it; None where only own counts are known.
         plan: float64 ``[M, S, T + H]``, planned promotion of a series in a week; None for none.
+        due: float64 ``[S, T + 1]``, users expected in a week from those before it, see
+            :mod:`groundswell.shared.demand_due`; None where only counts are known.
+        themes: float64 ``[K, S, T + H]``, what public texts say of a series in a week, see
+            :mod:`groundswell.shared.demand_themes`; None for nothing.
     """
 
     counts: Float64
@@ -51,6 +55,8 @@ class DemandHistory:
     phases: Float64
     totals: Float64 | None = None
     plan: Float64 | None = None
+    due: Float64 | None = None
+    themes: Float64 | None = None
 
     def __post_init__(self) -> None:
         series, weeks = self.counts.shape
@@ -61,9 +67,12 @@ class DemandHistory:
         ]
         if self.totals is not None:
             checks.append(("totals", self.totals.shape == self.counts.shape))
-        if self.plan is not None:
-            fits = self.plan.shape[1] == series and self.plan.shape[2] >= weeks
-            checks.append(("plan", fits))
+        for name, public in (("plan", self.plan), ("themes", self.themes)):
+            if public is not None:
+                fits = public.shape[1] == series and public.shape[2] >= weeks
+                checks.append((name, fits))
+        if self.due is not None:
+            checks.append(("due", self.due.shape == (series, weeks + 1)))
         for name, fits in checks:
             if not fits:
                 raise ValueError(f"{name} does not fit {series} series of {weeks} weeks")
@@ -103,17 +112,15 @@ class Features:
         """The design of week ``origin + horizon - 1`` from counts before ``origin``.
 
         Raises:
-            ValueError: calendar, phases or plan do not reach that week, or fewer than eight weeks
-                lie before the origin.
+            ValueError: calendar, phases, themes or plan do not reach that week, or fewer than eight
+                weeks lie before the origin.
         """
         history, week = self._history, origin + horizon - 1
         if origin < LEVEL_WEEKS:
             raise ValueError(f"{origin} weeks are too few, {LEVEL_WEEKS} are needed")
-        known = min(history.calendar.shape[-1], history.phases.shape[-1])
-        if history.plan is not None:
-            known = min(known, history.plan.shape[-1])
-        if week >= known:
-            raise ValueError(f"calendar and plan end before week {week}")
+        ahead = (history.calendar, history.phases, history.themes, history.plan)
+        if week >= min(each.shape[-1] for each in ahead if each is not None):
+            raise ValueError(f"calendar, themes or plan end before week {week}")
         counts = history.counts[:, :origin]
         base = counts[:, -LEVEL_WEEKS:].mean(axis=1)
         scale = np.sqrt(base + 1)
@@ -124,6 +131,11 @@ class Features:
         if history.totals is not None:
             columns += [change * size for change in _changes(history.totals[:, :origin])]
         columns += self._occasions(origin, week, size)
+        if history.due is not None:
+            columns.append((history.due[:, origin] - base) / scale)
+        for theme in history.themes if history.themes is not None else ():
+            usual = theme[:, origin - LEVEL_WEEKS : origin].mean(axis=1)
+            columns += [(theme[:, when] - usual) * size for when in (week, origin - 1)]
         for plan in history.plan if history.plan is not None else ():
             columns += self._answers(plan, origin, week, size)
         return Design(np.stack(columns, axis=1), base, scale)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 
-_STEPS = 8
+_STEPS = 20
 _SMALL = 1e-3
+_STILL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,22 @@ def logistic(x: Float64, outcome: NDArray[np.bool_], penalty: float) -> Linear:
     weights: Float64 = np.zeros(z.shape[1])
     weights[0] = np.log((share + _SMALL) / (1 - share + _SMALL))
     penalties = _penalties(z, penalty)
+
+    def cost(weights: Float64) -> float:
+        odds = z @ weights
+        away = np.logaddexp(0.0, odds) - outcome * odds
+        return float(away.sum() + weights @ penalties @ weights / 2)
+
+    current = cost(weights)
     for _ in range(_STEPS):
         likely = sigmoid(z @ weights)
         curvature = likely * (1 - likely) + 1e-9
         slope = z.T @ (outcome - likely) - penalties @ weights
         step = np.linalg.solve((z * curvature[:, None]).T @ z + penalties, slope)
-        weights = weights + step
+        # A whole step may go too far where few outcomes came, and the next ones ever farther.
+        while (found := cost(weights + step)) > current and np.abs(step).max() > _SMALL:
+            step = step / 2
+        weights, current = weights + step, found
         if np.abs(step).max() < _SMALL:
             break
     return Linear(weights, mean, spread)
@@ -74,8 +85,9 @@ def log_odds(probability: Float64) -> Float64:
 
 def _scale(x: Float64) -> tuple[Float64, Float64]:
     mean: Float64 = np.asarray(x.mean(axis=0), dtype=np.float64)
-    spread: Float64 = np.asarray(x.std(axis=0) + 1e-9, dtype=np.float64)
-    return mean, spread
+    spread: Float64 = np.asarray(x.std(axis=0), dtype=np.float64)
+    # Nothing was learned of a column that never moved: it counts for nothing when it does.
+    return mean, np.where(spread > _STILL, spread, np.inf)
 
 
 def _standard(x: Float64, mean: Float64, spread: Float64) -> Float64:

@@ -6,8 +6,11 @@ Pure; the gateway hosts it on the federation's released counts, a site on its ow
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from groundswell.shared.demand import DemandForecast, forecast
 from groundswell.shared.demand_features import FIRST_ORIGIN, DemandHistory, month_phases, run_up
@@ -19,9 +22,37 @@ HORIZONS = 4
 LEAST_WINDOWS = FIRST_ORIGIN + HORIZONS + 1  # that a forecast so far ahead learns from
 _LEAST_LEVEL = 0.5
 
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SiteKnowledge:
+    """What a site knows beside its counts of ``W`` windows, see ``DemandHistory``.
+
+    Attributes:
+        due: float64 ``[L, W + 1]``.
+        themes: float64 ``[K, L, W + HORIZONS]``.
+        plan: float64 ``[M, L, W + HORIZONS]``; None for none.
+    """
+
+    due: Float64
+    themes: Float64
+    plan: Float64 | None
+
+
+def first_day(release: DemandRelease, task: Task) -> date:
+    """The day on which the first window of a release begins."""
+    windows = release.values.shape[1]
+    begin: datetime = moment(release.as_of) - windows * task.window - task.day_offset
+    return begin.date()
+
 
 def demand_trends(
-    release: DemandRelease, labels: Sequence[str], task: Task, lead: int
+    release: DemandRelease,
+    labels: Sequence[str],
+    task: Task,
+    lead: int,
+    knowledge: SiteKnowledge | None = None,
 ) -> list[LabelTrend] | None:
     """The trend of every label, the largest coming demand first, labels in the noise last.
 
@@ -30,6 +61,7 @@ def demand_trends(
     Args:
         labels: ``L`` names.
         lead: windows until a restock arrives, at most ``HORIZONS``.
+        knowledge: a site's own; None at a gateway.
 
     Returns:
         None where the release holds too few windows to learn from.
@@ -37,13 +69,16 @@ def demand_trends(
     windows = release.values.shape[1]
     if windows < LEAST_WINDOWS:
         return None
-    first = (moment(release.as_of) - windows * task.window - task.day_offset).date()
+    first = first_day(release, task)
     known = windows + HORIZONS
     history = DemandHistory(
         counts=release.values,
         site=np.zeros(len(labels), dtype=np.int64),
         calendar=run_up(task.calendar, first, known),
         phases=month_phases(first, known),
+        plan=knowledge.plan if knowledge else None,
+        due=knowledge.due if knowledge else None,
+        themes=knowledge.themes if knowledge else None,
     )
     found = forecast(history, HORIZONS, noise_std=release.noise)
     usual = np.maximum(release.values.mean(axis=1), _LEAST_LEVEL)

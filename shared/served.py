@@ -14,7 +14,7 @@ from groundswell.shared.backbone import Encoded
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import Checkpoint
 from groundswell.shared.demand_release import DemandBlock, DemandRelease, released_demand
-from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.histories import Float32, Histories, Int64
 from groundswell.shared.legible import Vocabulary
 from groundswell.shared.predict import Forecaster, load_model
 from groundswell.shared.questions import Privacy, Tier
@@ -61,10 +61,15 @@ class LoadedForecaster:
 
     def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
         """The nearest label of each text, see ``answering.Forecaster``."""
-        loaded = self._loaded
-        cosine = self._encode(texts, unit=True).unit @ loaded.inputs.space.embeddings.T
+        cosine = self.likeness(texts)
         best = cosine.argmax(axis=1)
         return [(int(i), float(row[i])) for i, row in zip(best, cosine, strict=True)]
+
+    def likeness(self, texts: Sequence[str]) -> Float32:
+        """Cosines, see ``answering.Forecaster``."""
+        embeddings = self._loaded.inputs.space.embeddings
+        cosine: Float32 = self._encode(texts, unit=True).unit @ embeddings.T
+        return cosine
 
     def unread(self, texts: Sequence[str]) -> tuple[str, ...]:
         """Those that the backbone's vocabulary mostly does not know, see ``Vocabulary``."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from groundswell.shared.wire import query_pb2 as groundswell_dot_shared_dot_wire_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#groundswell/shared/wire/local.proto\x12\x14groundswell.local.v1\x1a#groundswell/shared/wire/query.proto\"\'\n\x0cScoreRequest\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0b\n\x03top\x18\x02 \x01(\r\"O\n\x0cUserForecast\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x31\n\tinterests\x18\x02 \x03(\x0b\x32\x1e.groundswell.query.v1.Interest\"9\n\x0f\x41udienceRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\n\n\x02\x61t\x18\x03 \x01(\x03\"9\n\x06Member\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0c\n\x04lift\x18\x03 \x01(\x01\"V\n\x0e\x41udienceAnswer\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.groundswell.local.v1.Member\"^\n\x11SiteTrendsRequest\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x0f\n\x07windows\x18\x02 \x01(\r\x12\x0c\n\x04lead\x18\x03 \x01(\r\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\"c\n\x10SiteTrendsAnswer\x12\r\n\x05\x61s_of\x18\x01 \x01(\x03\x12\x0e\n\x06window\x18\x02 \x01(\t\x12\x30\n\x06trends\x18\x03 \x03(\x0b\x32 .groundswell.query.v1.LabelTrend\"=\n\x12\x45xplainUserRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x32\xe8\x02\n\x05Local\x12Q\n\x05Score\x12\".groundswell.local.v1.ScoreRequest\x1a\".groundswell.local.v1.UserForecast0\x01\x12W\n\x08\x41udience\x12%.groundswell.local.v1.AudienceRequest\x1a$.groundswell.local.v1.AudienceAnswer\x12Y\n\x06Trends\x12\'.groundswell.local.v1.SiteTrendsRequest\x1a&.groundswell.local.v1.SiteTrendsAnswer\x12X\n\x07\x45xplain\x12(.groundswell.local.v1.ExplainUserRequest\x1a#.groundswell.query.v1.ExplainAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#groundswell/shared/wire/local.proto\x12\x14groundswell.local.v1\x1a#groundswell/shared/wire/query.proto\"\'\n\x0cScoreRequest\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0b\n\x03top\x18\x02 \x01(\r\"O\n\x0cUserForecast\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x31\n\tinterests\x18\x02 \x03(\x0b\x32\x1e.groundswell.query.v1.Interest\"9\n\x0f\x41udienceRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\n\n\x02\x61t\x18\x03 \x01(\x03\"9\n\x06Member\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0c\n\x04lift\x18\x03 \x01(\x01\"V\n\x0e\x41udienceAnswer\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.groundswell.local.v1.Member\"\x8d\x01\n\x11SiteTrendsRequest\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x0f\n\x07windows\x18\x02 \x01(\r\x12\x0c\n\x04lead\x18\x03 \x01(\r\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12-\n\x04plan\x18\x06 \x03(\x0b\x32\x1f.groundswell.local.v1.Promotion\"T\n\tPromotion\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\t\x12\x0c\n\x04last\x18\x03 \x01(\t\x12\r\n\x05share\x18\x04 \x01(\x01\x12\x0c\n\x04kind\x18\x05 \x01(\t\"c\n\x10SiteTrendsAnswer\x12\r\n\x05\x61s_of\x18\x01 \x01(\x03\x12\x0e\n\x06window\x18\x02 \x01(\t\x12\x30\n\x06trends\x18\x03 \x03(\x0b\x32 .groundswell.query.v1.LabelTrend\"=\n\x12\x45xplainUserRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x32\xe8\x02\n\x05Local\x12Q\n\x05Score\x12\".groundswell.local.v1.ScoreRequest\x1a\".groundswell.local.v1.UserForecast0\x01\x12W\n\x08\x41udience\x12%.groundswell.local.v1.AudienceRequest\x1a$.groundswell.local.v1.AudienceAnswer\x12Y\n\x06Trends\x12\'.groundswell.local.v1.SiteTrendsRequest\x1a&.groundswell.local.v1.SiteTrendsAnswer\x12X\n\x07\x45xplain\x12(.groundswell.local.v1.ExplainUserRequest\x1a#.groundswell.query.v1.ExplainAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,12 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER']._serialized_end=336
   _globals['_AUDIENCEANSWER']._serialized_start=338
   _globals['_AUDIENCEANSWER']._serialized_end=424
-  _globals['_SITETRENDSREQUEST']._serialized_start=426
-  _globals['_SITETRENDSREQUEST']._serialized_end=520
-  _globals['_SITETRENDSANSWER']._serialized_start=522
-  _globals['_SITETRENDSANSWER']._serialized_end=621
-  _globals['_EXPLAINUSERREQUEST']._serialized_start=623
-  _globals['_EXPLAINUSERREQUEST']._serialized_end=684
-  _globals['_LOCAL']._serialized_start=687
-  _globals['_LOCAL']._serialized_end=1047
+  _globals['_SITETRENDSREQUEST']._serialized_start=427
+  _globals['_SITETRENDSREQUEST']._serialized_end=568
+  _globals['_PROMOTION']._serialized_start=570
+  _globals['_PROMOTION']._serialized_end=654
+  _globals['_SITETRENDSANSWER']._serialized_start=656
+  _globals['_SITETRENDSANSWER']._serialized_end=755
+  _globals['_EXPLAINUSERREQUEST']._serialized_start=757
+  _globals['_EXPLAINUSERREQUEST']._serialized_end=818
+  _globals['_LOCAL']._serialized_start=821
+  _globals['_LOCAL']._serialized_end=1181
 # @@protoc_insertion_point(module_scope)

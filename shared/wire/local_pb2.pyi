@@ -52,18 +52,34 @@ class AudienceAnswer(_message.Message):
     def __init__(self, model_version: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class SiteTrendsRequest(_message.Message):
-    __slots__ = ("labels", "windows", "lead", "at", "action")
+    __slots__ = ("labels", "windows", "lead", "at", "action", "plan")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     WINDOWS_FIELD_NUMBER: _ClassVar[int]
     LEAD_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     windows: int
     lead: int
     at: int
     action: str
-    def __init__(self, labels: _Optional[_Iterable[str]] = ..., windows: _Optional[int] = ..., lead: _Optional[int] = ..., at: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
+    plan: _containers.RepeatedCompositeFieldContainer[Promotion]
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., windows: _Optional[int] = ..., lead: _Optional[int] = ..., at: _Optional[int] = ..., action: _Optional[str] = ..., plan: _Optional[_Iterable[_Union[Promotion, _Mapping]]] = ...) -> None: ...
+
+class Promotion(_message.Message):
+    __slots__ = ("label", "first", "last", "share", "kind")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    first: str
+    last: str
+    share: float
+    kind: str
+    def __init__(self, label: _Optional[str] = ..., first: _Optional[str] = ..., last: _Optional[str] = ..., share: _Optional[float] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class SiteTrendsAnswer(_message.Message):
     __slots__ = ("as_of", "window", "trends")

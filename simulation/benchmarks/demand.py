@@ -1,10 +1,10 @@
 """Weekly demand on The Complete Journey: distinct buying households by site and category.
 
 Every method is refitted at each of the eight test Mondays; what is tuned is tuned on the windows
-before November. Ours is the method of ``site trends``, which fits each site's own counts alone; the
-mailer plan is given to it here only, since ``site trends`` takes none. All methods' counts are
-rounded to a median in the same way, since the median is what absolute errors ask for. Peer: damped
-Holt, its parameters tuned on the same weeks.
+before November, whose figures are given too. Ours is the method of ``site trends --plan``: each
+site's own events alone, the public calendar and the mailer plan. All methods' counts are rounded to
+a median in the same way, since the median is what absolute errors ask for. Peer: damped Holt, its
+parameters tuned on the same weeks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from groundswell.client.annotate import encode
+from groundswell.client.site_cells import cells
 from groundswell.shared import demand
+from groundswell.shared.backbone import load_backbone
 from groundswell.shared.demand_features import (
     LEVEL_WEEKS,
     DemandHistory,
@@ -30,7 +32,8 @@ from groundswell.shared.demand_features import (
     run_up,
     surged,
 )
-from groundswell.shared.histories import Histories
+from groundswell.shared.demand_themes import Likeness, themes
+from groundswell.shared.spec import ModelSpec
 from groundswell.shared.task import Occasion
 from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.datasets import complete_journey
@@ -45,20 +48,33 @@ FIRST_TUNED = 26  # weeks that parameters are chosen on, up to the first test Mo
 _DISPERSION = 1.3  # where a peer's surges are ranked by the tail of its counts
 _FRONT = ("D", "F", "H", "L")  # mailer pages that a shopper sees first
 # Public holidays by what people shop for before them.
+_BARBECUE = "barbecue, hot dogs, hamburgers, buns, charcoal, potato salad, beer, soft drinks"
+_SWEETS, _FEAST = "sweets", "feast"
 OCCASIONS = tuple(
     Occasion(date=date(2017, month, day), name=name, category=category)
-    for month, day, name, category in (
-        (2, 14, "Valentine's Day", "sweets"),
-        (4, 16, "Easter", "sweets"),
-        (4, 16, "Easter", "feast"),
-        (5, 29, "Memorial Day", "summer"),
-        (7, 4, "Independence Day", "summer"),
-        (9, 4, "Labor Day", "summer"),
-        (10, 31, "Halloween", "sweets"),
-        (11, 23, "Thanksgiving", "feast"),
-        (12, 25, "Christmas", "sweets"),
-        (12, 25, "Christmas", "feast"),
+    for month, day, name, categories in (
+        (2, 14, "Valentine's Day: chocolate candy, flowers and roses, greeting cards", [_SWEETS]),
+        (4, 16, "Easter: Easter candy, eggs, ham, spring flowers", [_SWEETS, _FEAST]),
+        (5, 29, f"Memorial Day: {_BARBECUE}", ["summer"]),
+        (7, 4, f"Independence Day: {_BARBECUE}, fireworks", ["summer"]),
+        (9, 4, f"Labor Day: {_BARBECUE}", ["summer"]),
+        (10, 31, "Halloween: Halloween candy, chocolate, pumpkins, costumes", [_SWEETS]),
+        (
+            11,
+            23,
+            "Thanksgiving: turkey, stuffing, cranberry sauce, potatoes, gravy, pumpkin pie, "
+            "baking ingredients, cream, dinner rolls",
+            [_FEAST],
+        ),
+        (
+            12,
+            25,
+            "Christmas: Christmas decorations, gifts, gift wrap and greeting cards, "
+            "chocolate candy, cookies, baking ingredients, ham, nuts, wine",
+            [_SWEETS, _FEAST],
+        ),
     )
+    for category in categories
 )
 
 
@@ -70,14 +86,18 @@ class DemandData:
         counts: float64 ``[S, T]``; series are sites times labels, sites slowest.
         site: int64 ``[S]``.
         totals: float64 ``[S, T]``, the label over all sites.
-        plan: float64 ``[2, S, T]``, share of the series' usual sales that is in the mailer, and on
-            its outer pages.
+        due: float64 ``[S, T + 1]``, see ``demand_due``.
+        themes: float64 ``[2, S, T]``, see ``demand_themes``.
+        plan: float64 ``[3, S, T]``, share of the series' usual sales that is in the mailer, share
+            on its outer pages, and how many of the label's items are in it.
         first: day on which the first week begins.
     """
 
     counts: Float64
     site: NDArray[np.int64]
     totals: Float64
+    due: Float64
+    themes: Float64
     plan: Float64
     first: date
 
@@ -92,6 +112,8 @@ class DemandData:
             month_phases(self.first, weeks),
             self.totals[chosen] if totals else None,
             self.plan[:, chosen] if plan else None,
+            self.due[chosen],
+            self.themes[:, chosen],
         )
 
 
@@ -116,8 +138,15 @@ def run(sites: int = 8) -> dict[str, Any]:
     """
     data = load(sites)
     methods = forecasters(data)
-    weeks = range(WEEKS_BEFORE, data.counts.shape[1])
-    cases = [measure(name, method, data, weeks) for name, method in methods.items()]
+    test, before = range(WEEKS_BEFORE, data.counts.shape[1]), range(FIRST_TUNED, WEEKS_BEFORE)
+    cases = [
+        {
+            "method": name,
+            **measure(method, data, test),
+            **{f"{key}_before": value for key, value in measure(method, data, before).items()},
+        }
+        for name, method in methods.items()
+    ]
     by_name = {case["method"]: case for case in cases}
     ours, peer = by_name[OURS], by_name["damped Holt"]
     return {
@@ -162,8 +191,8 @@ def forecasters(data: DemandData) -> dict[str, Method]:
     return methods
 
 
-def measure(name: str, method: Method, data: DemandData, weeks: range) -> dict[str, Any]:
-    """WMAPE of the medians and surge P@10 by site and week."""
+def measure(method: Method, data: DemandData, weeks: range) -> dict[str, Any]:
+    """WMAPE of the medians, surge P@10 by site and week, and its standard error over weeks."""
     errors, actual, precision, forecasts = 0.0, 0.0, [], 0
     for week in weeks:
         expected = method.mean(week)
@@ -179,9 +208,9 @@ def measure(name: str, method: Method, data: DemandData, weeks: range) -> dict[s
         actual += float(came.sum())
         forecasts += int(np.isfinite(expected).sum())
     return {
-        "method": name,
         "wmape": errors / actual,
         "surge_p@10": float(np.mean(precision)),
+        "se": float(np.std(precision, ddof=1) / len(precision) ** 0.5),
         "forecasts": forecasts,
     }
 
@@ -194,55 +223,62 @@ def median(expected: Float64) -> Float64:
 def load(sites: int = 8) -> DemandData:
     """Counts of the 52 whole weeks of 2017 from Monday 2 January; buyers count once a week."""
     dataset = complete_journey.load(sites)
-    week_us = dataset.task.window_us
-    first_test = int(dataset.times.test[0])
+    task, labels = dataset.task, len(dataset.catalogue)
     weeks = WEEKS_BEFORE + len(dataset.times.test)
-    start = first_test - WEEKS_BEFORE * week_us
-    labels = len(dataset.catalogue)
+    start = int(dataset.times.test[0]) - WEEKS_BEFORE * task.window_us
+    end = start + weeks * task.window_us
     parts = [
-        buyers(encode(events, dataset.catalogue, dataset.task), start, week_us, weeks, labels)
+        cells(encode(events, dataset.catalogue, task), end, weeks, task, labels)
         for events in dataset.sites.values()
     ]
-    counts = np.concatenate(parts)
-    site = np.repeat(np.arange(len(parts)), labels)
-    totals = np.tile(np.sum(parts, axis=0), (len(parts), 1))
+    counts = [part.counts().astype(np.float64) for part in parts]
     first = datetime.fromtimestamp(start / 1e6, UTC).date()
-    return DemandData(counts, site, totals, _mailer(dataset, weeks), first)
+    about = themes(OCCASIONS, first, weeks, _likeness(dataset))
+    return DemandData(
+        counts=np.concatenate(counts),
+        site=np.repeat(np.arange(len(parts)), labels),
+        totals=np.tile(np.sum(counts, axis=0), (len(parts), 1)),
+        due=np.concatenate([part.due() for part in parts]),
+        themes=np.tile(about, (1, len(parts), 1)),
+        plan=_mailer(dataset, weeks),
+        first=first,
+    )
 
 
-def buyers(h: Histories, start: int, week_us: int, weeks: int, labels: int) -> Float64:
-    """float64 ``[L, weeks]``: distinct users with an event on the label in each week."""
-    counted = (h.label >= 0) & (h.weight > 0)
-    row, label = h.row()[counted], h.label[counted]
-    week = (h.time[counted] - start) // week_us
-    inside = (week >= 0) & (week < weeks)
-    cell = np.unique((row[inside] * labels + label[inside]) * weeks + week[inside])
-    found = np.bincount(cell % (labels * weeks), minlength=labels * weeks)
-    return found.astype(np.float64).reshape(labels, weeks)
+def _likeness(dataset: Dataset) -> Likeness:
+    """Cosines of texts with the catalogue's, as a loaded model computes them."""
+    backbone = load_backbone()
+    layers = ModelSpec().layers
+    embeddings = backbone.encode(dataset.catalogue.texts, layers).unit
+    return lambda texts: backbone.encode(texts, layers).unit @ embeddings.T
 
 
 def _mailer(dataset: Dataset, weeks: int) -> Float64:
-    """float64 ``[2, S, weeks]``; a product's usual share of its label's buyers and a store's share
-    of its site's visits are taken before the tuned weeks end, so no forecast sees its own week."""
+    """float64 ``[3, S, weeks]``; a product's usual share of its label's buyers and a store's share
+    of its site's visits are taken before the tuned weeks end, so no forecast sees its own week.
+
+    Products of a season had no usual share then: the third kind counts the label's products in the
+    mailer, as the ratio of logarithms to all of its products.
+    """
     catalogue = dataset.catalogue
     site_of = {
         int(user): number
         for number, events in enumerate(dataset.sites.values())
         for user in events["user"].unique()
     }
-    items = pl.DataFrame(
+    items = pl.LazyFrame(
         {
             "product_id": [int(item) for item in catalogue.item_to_label],
             "label": [catalogue.index[label] for label in catalogue.item_to_label.values()],
         }
     )
-    homes = pl.DataFrame({"household_id": list(site_of), "site": list(site_of.values())})
+    homes = pl.LazyFrame({"household_id": list(site_of), "site": list(site_of.values())})
     # The package's week w begins on the Monday of our week w - 2.
     past = (
         _table("transactions")
         .filter(pl.col("week") < FIRST_TUNED + 2)
-        .join(items.lazy(), on="product_id")
-        .join(homes.lazy(), on="household_id")
+        .join(items, on="product_id")
+        .join(homes, on="household_id")
     )
     stores = past.group_by("site", "store_id").agg(pl.len().alias("visits"))
     stores = stores.with_columns(visits=pl.col("visits") / pl.col("visits").sum().over("site"))
@@ -250,27 +286,26 @@ def _mailer(dataset: Dataset, weeks: int) -> Float64:
     usual = usual.with_columns(n=pl.col("n") / pl.col("n").sum().over("label"))
     planned = (
         _table("promotions")
-        .filter((pl.col("mailer_location") != "0") & (pl.col("week") >= 2))
-        .join(usual, on="product_id")
+        .filter((pl.col("mailer_location") != "0") & pl.col("week").is_between(2, weeks + 1))
+        .join(items, on="product_id")
+        .join(usual.select("product_id", "n"), on="product_id", how="left")
+        .with_columns(pl.col("n").fill_null(0.0))
         .with_columns(front=pl.col("n") * pl.col("mailer_location").is_in(_FRONT))
         .group_by("store_id", "label", "week")
-        .agg(pl.col("n", "front").sum())
+        .agg(pl.col("n", "front").sum(), items=pl.len())
         .join(stores, on="store_id")
         .group_by("site", "label", "week")
-        .agg((pl.col("n", "front") * pl.col("visits")).sum())
-        .filter(pl.col("week") < weeks + 2)
+        .agg((pl.col("n", "front", "items") * pl.col("visits")).sum())
         .sort("site", "label", "week")
         .collect()
     )
-    plan = np.zeros((2, len(dataset.sites), len(catalogue), weeks))
-    place = (
-        planned["site"].to_numpy(),
-        planned["label"].to_numpy(),
-        planned["week"].to_numpy() - 2,
-    )
-    plan[0][place] = planned["n"].to_numpy()
-    plan[1][place] = planned["front"].to_numpy()
-    return plan.reshape(2, -1, weeks)
+    plan = np.zeros((3, len(dataset.sites), len(catalogue), weeks))
+    place = tuple(planned[name].to_numpy() for name in ("site", "label", "week"))
+    place = (*place[:2], place[2] - 2)
+    for number, name in enumerate(("n", "front", "items")):
+        plan[number][place] = planned[name].to_numpy()
+    plan[2] = np.log1p(plan[2]) / np.log1p(catalogue.sizes)[None, :, None]
+    return np.minimum(plan, 1).reshape(3, -1, weeks)
 
 
 def _table(name: str) -> pl.LazyFrame:

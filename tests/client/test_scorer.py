@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from groundswell.shared.answering import ServedModel, predict
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.events import SCHEMA
+from groundswell.shared.promotions import Promotion
 from groundswell.shared.questions import Event, PredictRequest
 from groundswell.shared.wire import local_pb2 as wire
 
@@ -248,3 +250,76 @@ def test_any_bytes_over_the_local_socket_get_an_answer_or_a_status(
         said = grpc.StatusCode.OK
     allowed = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
     assert said in allowed
+
+
+PROMOTED_WEEKS = 30
+
+
+@pytest.fixture(scope="module")
+def promoted(served: ServedModel, shop: Catalogue) -> tuple[Scorer, list[Promotion]]:
+    """Three times as many buy tea in weeks 4, 9, 14 ... , and so does the plan promote it."""
+    weeks = [week for week in range(PROMOTED_WEEKS) if week % 5 == 4]
+    rows: list[Row] = [
+        (f"u{u}", 7 * week + 1 + u % 6, "purchase", label, None)
+        for week in range(PROMOTED_WEEKS)
+        for label in ("TEA", "COFFEE")
+        for u in range(12 + (week * 7) % 5 + (26 if label == "TEA" and week in weeks else 0))
+    ]
+    first = START.date()
+    plan = [
+        Promotion("TEA", first + timedelta(7 * week), first + timedelta(7 * week + 6), 1.0)
+        for week in [*weeks, PROMOTED_WEEKS]
+    ]
+    return Scorer(served, prepared(rows, served), shop.hash), plan
+
+
+END = int((START + timedelta(days=7 * PROMOTED_WEEKS)).timestamp() * 1e6)
+
+
+def test_a_promotion_that_lifted_a_label_before_lifts_its_next_forecast(
+    promoted: tuple[Scorer, list[Promotion]],
+) -> None:
+    scorer, plan = promoted
+    (without,) = scorer.trends(["TEA"], at=END)
+    (with_plan,) = scorer.trends(["TEA"], at=END, plan=plan)
+    (past_only,) = scorer.trends(["TEA"], at=END, plan=plan[:-1])
+    assert with_plan.horizons[0].p50 > 1.3 * without.horizons[0].p50
+    assert with_plan.horizons[0].p50 > 1.3 * past_only.horizons[0].p50
+    assert (with_plan.surge or 0) > 2 * (without.surge or 0)
+    (later,) = scorer.trends(["COFFEE"], at=END, plan=plan)
+    (coffee,) = scorer.trends(["COFFEE"], at=END)
+    assert later.horizons[0].p50 == pytest.approx(coffee.horizons[0].p50, abs=5)
+
+
+def test_a_plan_without_a_past_changes_nothing(
+    promoted: tuple[Scorer, list[Promotion]],
+) -> None:
+    scorer, plan = promoted
+    (without,) = scorer.trends(["TEA"], at=END)
+    (found,) = scorer.trends(["TEA"], at=END, plan=plan[-1:])
+    assert found.horizons[0].p50 == pytest.approx(without.horizons[0].p50, abs=1)
+
+
+def test_a_plan_goes_over_the_local_socket(
+    promoted: tuple[Scorer, list[Promotion]], tmp_path: Path
+) -> None:
+    scorer, plan = promoted
+    socket = tmp_path / "plan" / "local.sock"
+    server = listen(socket, local_handlers(scorer), group=None, workers=2)
+    with LocalClient(socket, seconds=60) as client:
+        assert client.trends(["TEA"], at=END, plan=plan) == scorer.trends(
+            ["TEA"], at=END, plan=plan
+        )
+        assert client.trends(["TEA"], at=END) == scorer.trends(["TEA"], at=END)
+        wrong = replace(plan[0], label="nothing")
+        with pytest.raises(Refusal, match=r"plan, line 1: label.*no such label"):
+            client.trends(["TEA"], at=END, plan=[wrong])
+    server.stop(None)
+
+
+def test_all_whole_windows_are_learned_from_unless_said_otherwise(
+    promoted: tuple[Scorer, list[Promotion]],
+) -> None:
+    scorer, _ = promoted
+    (tea,) = scorer.trends(["TEA"], at=END)
+    assert len(tea.history) == PROMOTED_WEEKS - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundswell.shared.demand_fit import log_odds, logistic, ridge, sigmoid
@@ -30,6 +30,14 @@ def test_a_logistic_regression_finds_the_odds_that_were_put_in() -> None:
     assert np.abs(logistic(x, outcome, 1.0).at(x) - odds).mean() < 0.1
 
 
+def test_a_column_that_never_moved_counts_for_nothing_when_it_does() -> None:
+    x = np.random.default_rng(3).normal(size=(50, 2))
+    x[:, 1] = 0.3
+    found = ridge(x, x[:, 0], 1.0)
+    moved = x + np.array([0.0, 5.0])
+    assert found.at(moved) == pytest.approx(found.at(x))
+
+
 @pytest.mark.parametrize("came", [False, True])
 def test_what_never_or_always_came_has_finite_odds(came: bool) -> None:
     x = np.random.default_rng(2).normal(size=(50, 3))
@@ -37,6 +45,21 @@ def test_what_never_or_always_came_has_finite_odds(came: bool) -> None:
     found = logistic(x, np.full(50, came), 10.0).at(x)
     assert np.isfinite(found).all()
     assert np.all((found > 0) == came)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_the_odds_found_are_the_best_ones_where_few_outcomes_came(seed: int) -> None:
+    """Rare outcomes and columns with far outliers, where whole steps of Newton's go astray."""
+    draw = np.random.default_rng(seed)
+    x = np.exp(draw.normal(0, 2.5, size=(1000, 30)))
+    outcome = draw.random(1000) < 0.003
+    outcome |= x[:, 0] > np.quantile(x[:, 0], 0.99)
+    found = logistic(x, outcome, 10.0)
+    z = np.column_stack([np.ones(len(x)), (x - found.mean) / found.spread])
+    slope = z.T @ (outcome - sigmoid(found.at(x)))
+    assert slope[1:] == pytest.approx(10 * found.weights[1:], abs=0.1)
+    assert slope[0] == pytest.approx(0, abs=0.1)
 
 
 @given(st.floats(-20, 20))

@@ -280,6 +280,8 @@ def test_a_fault_inside_is_500_without_details(served: ServedModel, start: Any) 
         def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
             return []
 
+        likeness = served.forecaster.likeness
+
     broken = ServedModel(
         "broken",
         Broken(),
@@ -307,6 +309,8 @@ def test_when_too_many_wait_the_rest_is_refused_at_once(served: ServedModel, sta
 
         def nearest(self, texts: Sequence[str]) -> list[tuple[int, float]]:
             return []
+
+        likeness = served.forecaster.likeness
 
     slow = ServedModel("slow", Slow(), served.privacy, served.items, served.hash)
     with (
