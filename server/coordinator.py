@@ -13,6 +13,7 @@ flower/ logs/ state.json audit.jsonl mlflow.json
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -46,7 +47,7 @@ metrics_port = {metrics_port}             # Prometheus, on loopback alone
 gateway = "{gateway}"            # query gateway, HOST:PORT; empty: none
 revocations = "{revocations}"    # the CA's current list; read anew in every round
 mlflow = "{mlflow}"              # MLflow tracking URI for what runs release; empty: none
-catalogues = []             # names of those that sites train on together; empty: the newest
+catalogues = {catalogues}             # names of those of one plan; empty: the newest alone
 
 expected_sites = {sites}             # until sites are admitted
 expected_users = {users}             # of all sites together, until then
@@ -296,6 +297,7 @@ def settings_text(
     phase_seconds: float = 600.0,
     join_seconds: float = 600.0,
     seconds_per_slot: float = SLOT_SECONDS,
+    catalogues: tuple[str, ...] = (),
 ) -> str:
     """The text of a new ``coordinator.toml``."""
     return _SETTINGS.format(
@@ -305,6 +307,7 @@ def settings_text(
         metrics_port=metrics_port,
         gateway=gateway,
         mlflow=mlflow,
+        catalogues=json.dumps(catalogues),
         revocations=revocations.absolute(),
         sites=sites,
         users=users,

@@ -160,7 +160,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder.name!r} holds no readable manifest.json") from error
+        inside = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+        told = f"; it holds one for each catalogue: name {' or '.join(inside)} in it"
+        raise ModelError(
+            f"{folder.name!r} holds no readable manifest.json{told if inside else ''}"
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelError(f"the manifest.json in {folder.name!r} has not the format {FORMAT}")
     return manifest

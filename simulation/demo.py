@@ -26,6 +26,7 @@ from groundswell.server import run_folder
 from groundswell.server.ca import LIST_FILE, PUBLIC_FILE, Authority
 from groundswell.server.coordinator import Coordinator, settings_text
 from groundswell.server.coordinator_planning import Workshop, invitation
+from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import GroundswellError, InputError
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.invitation import Invitation
@@ -116,11 +117,13 @@ class DemoFederation:
         hosts: Hosts | None = None,
         runs: int = _RUNS,
         regions: Mapping[str, str] | None = None,
+        catalogues: Mapping[str, Catalogue] | None = None,
     ) -> DemoFederation:
         """Found a federation; an earlier demo in the folder is stopped and removed.
 
         Args:
             regions: site name to region, of those that have one.
+            catalogues: site name to catalogue, of those that have another than the data's.
 
         Raises:
             InputError: the folder holds something else.
@@ -136,17 +139,25 @@ class DemoFederation:
         tell(f"data of {len(dataset.sites)} sites, {len(dataset.catalogue)} labels")
         authority = Authority.create(demo.folder / "ca", now=int(time.time()) - 60, days=_DAYS)
         task = _TASK.format(rounds=rounds, statistics=list(statistics))
-        coordinator = demo._found(dataset, task)
+        other = catalogues or {}
+        used = {each.name: each for each in (dataset.catalogue, *other.values())}
+        coordinator = demo._found(dataset, task, used)
         workshop = Workshop.open(coordinator)
-        file = demo.folder / "invitation.json"
-        invitation(coordinator, workshop).write(file)
+        for catalogue in used:
+            invitation(coordinator, workshop, catalogue).write(demo._invitation(catalogue))
         for name in sorted(dataset.sites):
             region = (regions or {}).get(name, "")
+            file = demo._invitation(other.get(name, dataset.catalogue).name)
             demo._enrol(name, dataset, Invitation.read(file), authority, runs, region)
             tell(f"{name}: enrolled, imported")
         return demo
 
-    def _found(self, dataset: Dataset, task: str) -> Coordinator:
+    def _invitation(self, catalogue: str) -> Path:
+        return self.folder / f"invitation-{catalogue}.json"
+
+    def _found(
+        self, dataset: Dataset, task: str, catalogues: Mapping[str, Catalogue]
+    ) -> Coordinator:
         address = self.hosts.coordinator or f"127.0.0.1:{free_port()}"
         settings = settings_text(
             address=address,
@@ -162,6 +173,7 @@ class DemoFederation:
             phase_seconds=120.0,
             join_seconds=240.0,
             seconds_per_slot=0.0,  # the demo's households are public
+            catalogues=tuple(catalogues),
         )
         coordinator = Coordinator.create(
             self.folder / "coordinator",
@@ -169,7 +181,8 @@ class DemoFederation:
             task=task,
             authority=self.folder / "ca" / PUBLIC_FILE,
         )
-        coordinator.add_catalogue(dataset.catalogue)
+        for catalogue in catalogues.values():
+            coordinator.add_catalogue(catalogue)
         return coordinator
 
     def _enrol(
