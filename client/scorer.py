@@ -184,7 +184,7 @@ class Scorer:
         """
         end = self.now if at is None else at
         seen = self._cells(windows, end, action)
-        release = DemandRelease.trimmed(seen.counts().astype(np.float64), 0.0, end)
+        release = DemandRelease.exact(seen.counts().astype(np.float64), end)
         task = self._model.forecaster.task
         known = release.values.shape[1] + HORIZONS
         first = first_day(release, task)

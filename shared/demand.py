@@ -68,14 +68,14 @@ class DemandForecast:
 
 
 def forecast(
-    history: DemandHistory, horizons: int = 4, *, noise_std: float = 0.0
+    history: DemandHistory, horizons: int = 4, *, noise: Float64 | None = None
 ) -> DemandForecast:
     """Forecast the weeks after the last one of ``history``.
 
     Args:
         history: at least 14 weeks; what it knows in advance reaches ``horizons`` weeks further.
         horizons: weeks ahead, H.
-        noise_std: standard deviation of the noise in each weekly count, 0 for exact ones.
+        noise: float64 ``[T, T]``, covariance of the noise in a series' counts; None for exact ones.
 
     Raises:
         ValueError: too few weeks, or calendar, themes or plan end too early.
@@ -84,10 +84,14 @@ def forecast(
     model = DemandModel(history)
     model.check(origin, horizons)
     level = history.counts[:, -LEVEL_WEEKS:].mean(axis=1)
-    noised = NoisedDemand(history, noise_std) if noise_std > 0 else None
+    noised = None if noise is None else NoisedDemand(history, noise)
+    known = np.zeros((origin, origin)) if noise is None else noise
+    usual = np.zeros(origin)
+    usual[-LEVEL_WEEKS:] = 1 / LEVEL_WEEKS
+    level_noise = _deviation(known, usual)
     columns = []
     for horizon in range(1, horizons + 1):
-        dispersion = model.dispersion(origin, horizon, noise_std)
+        dispersion = model.dispersion(origin, horizon, np.diagonal(known))
         if noised is None:
             expected = model.steadied(origin, horizon)
             p50, p90 = quantiles(expected, dispersion)
@@ -96,10 +100,12 @@ def forecast(
             expected = noised.mean(horizon)
             p50 = quantiles(expected, np.full_like(dispersion, noised.dispersion))[0]
             p90 = np.maximum(quantiles(expected, dispersion)[1], p50)
-            likely, low, high = surge(expected, level, dispersion, noise_std)
+            likely, low, high = surge(expected, level, dispersion, level_noise)
         columns.append([expected, p50, p90, likely, low, high])
     mean, p50, p90, likely, low, high = np.array(columns).transpose(1, 2, 0)
-    return DemandForecast(mean, p50, p90, likely, low, high, resolvable(level, noise_std))
+    newest = np.append(-usual[1:], 1.0)  # less the eight weeks before it
+    told = resolvable(level, _deviation(known, newest))
+    return DemandForecast(mean, p50, p90, likely, low, high, told)
 
 
 def last_week(counts: Float64) -> Float64:
@@ -217,17 +223,21 @@ class DemandModel:
         result: Float64 = found
         return result
 
-    def dispersion(self, origin: int, horizon: int = 1, noise_std: float = 0.0) -> Float64:
+    def dispersion(self, origin: int, horizon: int = 1, noise: Float64 | None = None) -> Float64:
         """float64 ``[S]``: variance over mean of past weeks about their smoothed level.
 
         What noise adds to the squared residuals is taken off; a series is shrunk to the average.
+
+        Args:
+            noise: float64 ``[T]``, variance of the noise in each week; None for none.
         """
         counts = self._history.counts
         squares = np.zeros(len(counts))
         level = np.zeros(len(counts))
         for t in self._origins(origin, horizon):
             expected = damped_holt(counts[:, :t], horizon)
-            squares += (counts[:, t + horizon - 1] - expected) ** 2 - noise_std**2
+            squares += (counts[:, t + horizon - 1] - expected) ** 2
+            squares -= 0.0 if noise is None else noise[t + horizon - 1]
             level += np.maximum(expected, _LEAST_MEAN)
         average = max(float(squares.sum()), 0.0) / max(float(level.sum()), 1e-9)
         found = (squares + _DISPERSION_PRIOR * average) / (level + _DISPERSION_PRIOR)
@@ -252,7 +262,7 @@ def quantiles(mean: Float64, dispersion: Float64) -> tuple[Float64, Float64]:
 
 
 def surge(
-    mean: Float64, level: Float64, dispersion: Float64, noise_std: float = 0.0
+    mean: Float64, level: Float64, dispersion: Float64, level_noise: float = 0.0
 ) -> tuple[Float64, Float64, Float64]:
     """Probability of a surge, and the ends of its 90 % interval; each float64 ``[S]``.
 
@@ -260,23 +270,24 @@ def surge(
         mean: expected count of the week.
         level: mean of the last eight weeks, with its noise.
         dispersion: variance over mean of the true count.
-        noise_std: of each weekly count.
+        level_noise: deviation of that noise.
     """
     known = np.maximum(mean, _LEAST_MEAN)
-    spread = np.sqrt((dispersion * known + noise_std**2) / LEVEL_WEEKS)
-    slack = noise_std / LEVEL_WEEKS**0.5
+    spread = np.sqrt(dispersion * known / LEVEL_WEEKS + level_noise**2)
+    slack = level_noise
     low = _exceeds(known - _INTERVAL * spread, level + _INTERVAL * slack, dispersion)
     high = _exceeds(known + _INTERVAL * spread, level - _INTERVAL * slack, dispersion)
     return _exceeds(known, level, dispersion), low, high
 
 
-def resolvable(level: Float64, noise_std: float) -> NDArray[np.bool_]:
+def resolvable(level: Float64, deviation: float) -> NDArray[np.bool_]:
     """bool ``[S]``: the least surge is at least two deviations of the noise in its own estimate.
 
-    That estimate is a noised week less the mean of eight noised weeks.
+    Args:
+        deviation: of the noise in that estimate, a week less the mean of the eight before it.
     """
     least = np.maximum(SURGE_RATIO * level, SURGE_COUNT) - level
-    result: NDArray[np.bool_] = 2 * noise_std * (1 + 1 / LEVEL_WEEKS) ** 0.5 <= least
+    result: NDArray[np.bool_] = 2 * deviation <= least
     return result
 
 
@@ -299,6 +310,11 @@ def precision_at(
         order = inside[np.lexsort((positives[inside], -scores[inside]))][:k]
         found.append(float(positives[order].mean()))
     return float(np.mean(found))
+
+
+def _deviation(noise: Float64, weights: Float64) -> float:
+    """Of the noise in a weighted sum of a series' weeks."""
+    return float(np.sqrt(weights @ noise @ weights))
 
 
 def _exceeds(mean: Float64, level: Float64, dispersion: Float64) -> Float64:

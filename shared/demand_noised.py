@@ -2,10 +2,10 @@
 
 A release of 26 windows says little about any one week of a label, much about its half-year. Each
 series is a Gaussian process over weeks: a level that drifts, one yearly wave, its answers to the
-public calendar; and each count varies like a multiple of its mean, plus the noise, whose size is
-known. Weeks that lie too far from what all other weeks of the series say are surges: they bend
-neither level nor wave, and what lasts of one is learned over all series. Nothing but the release
-and the calendar is read, so it costs no budget.
+public calendar; and each count varies like a multiple of its mean, plus the noise, whose size in
+each week and likeness between weeks are known. Weeks that lie too far from what all other weeks of
+the series say are surges: they bend neither level nor wave, and what lasts of one is learned over
+all series. Nothing but the release and the calendar is read, so it costs no budget.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from groundswell.shared.demand_features import DemandHistory
+from groundswell.shared.demand_weights import course
 
 Float64 = NDArray[np.float64]
 
-WEEKS_A_YEAR = 365.2425 / 7
 _SURGE_DEVIATIONS = 4.0
 _ROUNDS = 6  # of finding surges; between them the parameters are fitted anew
 _LEVEL_VARIANCE = 0.2  # of the relative level before the first week
@@ -40,12 +40,16 @@ class NoisedDemand:
         surges: bool ``[S, T]``, weeks taken for surges (or collapses).
     """
 
-    def __init__(self, history: DemandHistory, noise_std: float) -> None:
-        """Fit ``S`` series of ``T`` weeks with noise of ``noise_std`` on each count."""
+    def __init__(self, history: DemandHistory, noise: Float64) -> None:
+        """Fit ``S`` series of ``T`` weeks.
+
+        Args:
+            noise: float64 ``[T, T]``, covariance of the noise on the counts of a series.
+        """
         counts = history.counts
         self._usual = np.maximum(np.median(counts, axis=1), 1.0)
         self._change = counts / self._usual[:, None] - 1
-        self._noise = noise_std
+        self._noise = noise
         self._calendar = history.calendar
         self._extra = np.zeros(counts.shape)  # variance of the surge in each week
         self._logs = _USUAL
@@ -78,14 +82,9 @@ class NoisedDemand:
     def _shared(self, logs: Float64, weeks: int) -> Float64:
         """float64 ``[weeks, weeks]``: covariance of a relative true count without its surges."""
         _, drift, wave = np.exp(logs)
-        week = np.arange(weeks)
-        turn = 2 * np.pi * (week[:, None] - week[None]) / WEEKS_A_YEAR
         calendar = self._calendar[:, :weeks]
         found: Float64 = (
-            _LEVEL_VARIANCE
-            + drift * np.minimum.outer(week, week)
-            + wave * np.cos(turn)
-            + _OCCASION_VARIANCE * calendar.T @ calendar
+            course(weeks, _LEVEL_VARIANCE, drift, wave) + _OCCASION_VARIANCE * calendar.T @ calendar
         )
         return found
 
@@ -95,8 +94,8 @@ class NoisedDemand:
         """float64 ``[S, T, T]``: covariance of the relative counts that were released."""
         usual, extra = self._usual[chosen], self._extra[chosen]
         weeks = extra.shape[1]
-        own = (np.exp(logs[0]) * usual + self._noise**2) / usual**2
-        found = np.repeat(self._shared(logs, weeks)[None], len(usual), axis=0)
+        found = self._shared(logs, weeks) + self._noise / np.square(usual)[:, None, None]
+        own = np.exp(logs[0]) / usual
         found[:, range(weeks), range(weeks)] += own[:, None] + extra
         return found
 

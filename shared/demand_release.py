@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groundswell.shared.errors import ModelError
 from groundswell.shared.histories import Float32, Histories, Int64
 from groundswell.shared.plan import DEMAND
 from groundswell.shared.targets import label_weights
@@ -75,18 +76,30 @@ class DemandRelease:
 
     Attributes:
         values: float64 ``[L, W]``, oldest first.
-        noise: standard deviation of the noise on each value, 0 for exact counts.
+        noise: float64 ``[W, W]``, covariance of the noise on a label's values; zeros for exact
+            counts. The noise of two labels is independent.
         as_of: where the last window ends (microseconds).
     """
 
     values: Float64
-    noise: float
+    noise: Float64
     as_of: int
 
+    @property
+    def deviations(self) -> Float64:
+        """float64 ``[W]``: standard deviation of the noise on a value of each window."""
+        return _deviations(self.noise)
+
     @classmethod
-    def trimmed(cls, values: Float64, noise: float, as_of: int) -> DemandRelease:
+    def trimmed(cls, values: Float64, noise: Float64, as_of: int) -> DemandRelease:
         """Without leading windows whose total can't be told from nothing."""
-        return cls(values[:, _first_heard(values, noise) :], noise, as_of)
+        first = _first_heard(values, noise)
+        return cls(values[:, first:], noise[first:, first:], as_of)
+
+    @classmethod
+    def exact(cls, counts: Float64, as_of: int) -> DemandRelease:
+        """Counts without noise, without leading windows in which nothing was counted."""
+        return cls.trimmed(counts, np.zeros((counts.shape[1],) * 2), as_of)
 
 
 def released_demand(
@@ -97,18 +110,28 @@ def released_demand(
     Args:
         as_of: where its last window ends (microseconds); None: there is no release.
         region: whose; None: of all sites.
+
+    Raises:
+        ModelError: what the model says of the noise does not fit the windows.
     """
     if as_of is None or DemandBlock(region=region).tensor not in statistics:
         return {}
-    noise = float(statistics[NOISE_TENSOR + _at(region)][0])
+    name = NOISE_TENSOR + _at(region)
+    noise = statistics[name].astype(np.float64)
     blocks = {
         block: tensor.astype(np.float64).T
-        for name, tensor in statistics.items()
-        if (block := DemandBlock.of_tensor(name)) is not None and block.region == region
+        for tensor_name, tensor in statistics.items()
+        if (block := DemandBlock.of_tensor(tensor_name)) is not None and block.region == region
     }
+    windows = blocks[DemandBlock(region=region)].shape[1]
+    if noise.shape != (windows, windows):
+        raise ModelError(
+            f"{name} is no covariance of {windows} windows; release the model's demand again"
+        )
     first = min(_first_heard(values, noise) for values in blocks.values())
     return {
-        block: DemandRelease(values[:, first:], noise, as_of) for block, values in blocks.items()
+        block: DemandRelease(values[:, first:], noise[first:, first:], as_of)
+        for block, values in blocks.items()
     }
 
 
@@ -169,8 +192,24 @@ def _at(region: str | None) -> str:
     return "" if region is None else f"@{region}"
 
 
-def _first_heard(values: Float64, noise: float) -> int:
-    """Number of leading windows of ``[L, W]`` whose total can't be told from nothing."""
+def _deviations(noise: Float64) -> Float64:
+    result: Float64 = np.sqrt(np.diagonal(noise))
+    return result
+
+
+def _first_heard(values: Float64, noise: Float64) -> int:
+    """Number of leading windows of ``[L, W]`` whose total can't be told from nothing.
+
+    One window may drown where several together do not: those before the first that stands out are
+    taken with it as far back as their sum lies further above half of the usual total than any
+    shorter or longer part does (the change between two known levels, Page 1954).
+    """
     total = values.sum(axis=0)
-    heard = np.flatnonzero(np.abs(total) > _EMPTY_DEVIATIONS * noise * len(values) ** 0.5)
-    return int(heard[0]) if len(heard) else values.shape[1]
+    quiet = _EMPTY_DEVIATIONS * _deviations(noise) * len(values) ** 0.5
+    heard = np.flatnonzero(np.abs(total) > quiet)
+    if not len(heard):
+        return len(total)
+    first = int(heard[0])
+    above = np.cumsum(total[:first][::-1] - total[first:].mean() / 2)
+    back = int(np.argmax(above)) + 1 if len(above) and above.max() > 0 else 0
+    return first - back

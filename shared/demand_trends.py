@@ -80,7 +80,7 @@ def demand_trends(
         due=knowledge.due if knowledge else None,
         themes=knowledge.themes if knowledge else None,
     )
-    found = forecast(history, HORIZONS, noise_std=release.noise)
+    found = forecast(history, HORIZONS, noise=release.noise if release.noise.any() else None)
     usual = np.maximum(release.values.mean(axis=1), _LEAST_LEVEL)
     trends = [
         _trend(release, found, label, row, float(usual[row]), lead)
@@ -95,9 +95,10 @@ def _trend(
     release: DemandRelease, found: DemandForecast, label: str, row: int, usual: float, lead: int
 ) -> LabelTrend:
     history = tuple(float(value) for value in release.values[row])
+    noise = tuple(float(deviation) for deviation in release.deviations)
     if not found.resolvable[row]:
         return LabelTrend(
-            label=label, resolvable=False, trend=Trend.STEADY, history=history, noise=release.noise
+            label=label, resolvable=False, trend=Trend.STEADY, history=history, noise=noise
         )
     p50, p90 = found.p50[row], found.p90[row]
     # Windows' errors are taken as independent: their spreads add in squares.
@@ -107,7 +108,7 @@ def _trend(
         resolvable=True,
         trend=Trend.of(float(found.mean[row, 0]) / usual),
         history=history,
-        noise=release.noise,
+        noise=noise,
         horizons=tuple(
             Horizon(window=i + 1, p50=float(p50[i]), p90=float(p90[i])) for i in range(HORIZONS)
         ),

@@ -300,7 +300,8 @@ class LabelTrend(Answer):
     """How demand for a label moves over the sites.
 
     Attributes:
-        history: released values of past windows, oldest first; noise: its deviation on each.
+        history: released values of past windows, oldest first.
+        noise: standard deviation of the noise on each of them; the newest has the least.
         resolvable: whether the signal stands out of the noise; if not, no forecast is given.
         surge: P(demand of the coming window > 1.5 x the mean of the last eight), with an interval
             that includes the noise.
@@ -311,7 +312,7 @@ class LabelTrend(Answer):
     resolvable: bool
     trend: Trend
     history: tuple[float, ...]
-    noise: float
+    noise: tuple[float, ...]
     horizons: tuple[Horizon, ...] = ()
     surge: float | None = None
     surge_low: float | None = None

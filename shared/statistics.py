@@ -17,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from groundswell.shared import demand_weights
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.demand_release import ALL_ACTIONS, NOISE_TENSOR, DemandBlock, acted_on
 from groundswell.shared.habits import LEVELS, RECENT_BASKETS
@@ -304,9 +305,10 @@ def _merged(
 class WeeklyDemand(StatisticKind):
     """How many users acted on each label in each of the last windows: demand over all sites.
 
-    A user's vector is 1 for each (block, window, label) acted on, newest window last, as one whole
-    under one clip: very active users count less, in every block and window alike. Windows before
-    the first one of the plan stay 0, so they hold noise alone.
+    A user's cells are 1 for each (block, window, label) acted on, newest window last, and 0 in
+    windows before the first one of the plan. The vector is the cells with their windows turned by a
+    public matrix (``demand_weights``), as one whole under one clip: very active users count less,
+    in every block and window alike.
 
     Args:
         actions: of the task's, those with a block of their own after that of all together.
@@ -315,7 +317,7 @@ class WeeklyDemand(StatisticKind):
     name = DEMAND
     clip_norm = 6.0
     before_rounds = False
-    WINDOWS = 26
+    WINDOWS = demand_weights.WINDOWS
 
     def __init__(self, actions: tuple[str, ...] = ()) -> None:
         self._blocks = (ALL_ACTIONS, *map(DemandBlock, actions))
@@ -327,13 +329,13 @@ class WeeklyDemand(StatisticKind):
         self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
     ) -> Float64:
         labels = len(catalogue.labels)
-        vectors = np.zeros((len(h), len(self._blocks), self.WINDOWS, labels))
+        cells = np.zeros((len(h), len(self._blocks), self.WINDOWS, labels))
         newest = windows_at[-self.WINDOWS :]
         for place, at in enumerate(newest, self.WINDOWS - len(newest)):
             times = np.full(len(h), int(at), dtype=np.int64)
             for number, block in enumerate(self._blocks):
-                vectors[:, number, place] = acted_on(h, times, task, labels, block.action)
-        return vectors.reshape(len(h), self.dimension(labels))
+                cells[:, number, place] = acted_on(h, times, task, labels, block.action)
+        return demand_weights.weighed(cells).reshape(len(h), self.dimension(labels))
 
     def estimate(
         self,
@@ -344,9 +346,10 @@ class WeeklyDemand(StatisticKind):
         earlier: Statistics,
         label_embeddings: Float32,
     ) -> dict[str, Float32]:
-        grids = noisy_sum.reshape(len(self._blocks), self.WINDOWS, -1).astype(np.float32)
+        sums = noisy_sum.reshape(len(self._blocks), self.WINDOWS, -1)
+        grids = demand_weights.unweighed(sums).astype(np.float32)
         return {
-            NOISE_TENSOR: np.array([noise_std], dtype=np.float32),
+            NOISE_TENSOR: demand_weights.covariance(noise_std).astype(np.float32),
             **{block.tensor: grid for block, grid in zip(self._blocks, grids, strict=True)},
         }
 

@@ -119,7 +119,7 @@ function card(each) {
   const past = each.history.map((y, i) => [i - each.history.length + 1, y]);
   const ahead = each.horizons.map(({ window, p50 }) => [window, p50]);
   const last = past.at(-1);
-  const lines = [{ points: past, band: past.map(([x, y]) => [x, Math.max(0, y - each.noise), y + each.noise]) }];
+  const lines = [{ points: past, band: past.map(([x, y], i) => [x, Math.max(0, y - each.noise[i]), y + each.noise[i]]) }];
   if (last) lines.push({ kind: "ahead", points: [last, ...ahead], band: [[last[0], last[1], last[1]], ...each.horizons.map(({ window, p50, p90 }) => [window, Math.max(0, 2 * p50 - p90), p90])] });
   const first = each.horizons[0];
   const surging = (each.surge || 0) >= SURGE;

@@ -263,13 +263,13 @@ class LabelTrend(_message.Message):
     resolvable: bool
     trend: str
     history: _containers.RepeatedScalarFieldContainer[float]
-    noise: float
+    noise: _containers.RepeatedScalarFieldContainer[float]
     horizons: _containers.RepeatedCompositeFieldContainer[Horizon]
     surge: float
     surge_low: float
     surge_high: float
     restock: float
-    def __init__(self, label: _Optional[str] = ..., resolvable: _Optional[bool] = ..., trend: _Optional[str] = ..., history: _Optional[_Iterable[float]] = ..., noise: _Optional[float] = ..., horizons: _Optional[_Iterable[_Union[Horizon, _Mapping]]] = ..., surge: _Optional[float] = ..., surge_low: _Optional[float] = ..., surge_high: _Optional[float] = ..., restock: _Optional[float] = ...) -> None: ...
+    def __init__(self, label: _Optional[str] = ..., resolvable: _Optional[bool] = ..., trend: _Optional[str] = ..., history: _Optional[_Iterable[float]] = ..., noise: _Optional[_Iterable[float]] = ..., horizons: _Optional[_Iterable[_Union[Horizon, _Mapping]]] = ..., surge: _Optional[float] = ..., surge_low: _Optional[float] = ..., surge_high: _Optional[float] = ..., restock: _Optional[float] = ...) -> None: ...
 
 class TrendsAnswer(_message.Message):
     __slots__ = ("as_of", "window", "unit", "region", "sites", "privacy", "trends", "action", "regions", "actions")

@@ -1,11 +1,11 @@
 """Demand over all sites of a generated market: what the noise of a private release costs.
 
 The release is the one that a run with ``demand`` in ``[model].statistics`` makes: 26 windows, each
-user's cells as one vector under the public clip, and the noise of the default plan with this one
-more statistic to pay for. Both sides forecast from the same clipped counts and are measured on the
-next window's, in the same unit and without noise. Without noise there are two forecasts: the one
-that exact counts get, and the one that noised counts get, told that there is no noise. Peer: the
-better of the two.
+user's cells weighed and as one vector under the public clip, and the noise of the default plan with
+this one more statistic to pay for. Both sides forecast from the same clipped counts and are
+measured on the next window's, in the same unit and without noise. Without noise there are two
+forecasts: the one that exact counts get, and the one that noised counts get, told that there is no
+noise. Peer: the better of the two.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from groundswell.shared.config import Config
 from groundswell.shared.demand import forecast, wmape
 from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
 from groundswell.shared.demand_noised import NoisedDemand
+from groundswell.shared.demand_weights import WINDOWS, covariance, matrix, unweighed
 from groundswell.shared.statistics import WeeklyDemand
 from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.datasets.marketplace import START, generate
 from groundswell.simulation.seeded import SeededRandomness
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 ORIGINS = 8  # last windows, each forecast from the release that ends before it
 NOISES = 5  # seeds of the noise
@@ -47,7 +49,7 @@ class Past:
 
     Attributes:
         first: number of the first window of the release.
-        released: float64 ``[L, 26]``, clipped counts without noise.
+        released: float64 ``[L, 26]``, clipped counts without noise; labels in the order of names.
         came: float64 ``[L]``, the next window's, weighted as the release weighs its users.
     """
 
@@ -105,58 +107,70 @@ def _private(
         "times_noise_free": mean(errors) / exact,
         "times_noise_free_same_method": mean(errors) / same,
         "resolvable": mean(each["resolvable"] for each in seeds),
+        "below_p90": mean(each["below_p90"] for each in seeds),
+        "noise_newest": float(np.sqrt(covariance(deviation)[-1, -1])),
+        "noise_mean": float(np.sqrt(np.diagonal(covariance(deviation)).mean())),
         "forecasts": seeds[0]["forecasts"],
     }
 
 
 def read_cells(folder: Path) -> tuple[pl.DataFrame, int, int]:
-    """Distinct (user, window, label) of a generated market, all as numbers; labels; windows.
+    """Distinct (user, window, label) of a generated market, as numbers in order; labels; windows.
 
-    Rows that preparation would clean away hold no cell of their own: a duplicate is the same cell,
-    and an unknown item has no label.
+    Labels are numbered in the order of their names, users in that of theirs, and rows are sorted:
+    a category's own number would depend on all strings that the process has met, and so would
+    which noise falls on which label. Rows that preparation would clean away hold no cell of their
+    own: a duplicate is the same cell, and an unknown item has no label.
     """
     catalogue = pl.scan_csv(folder / "catalogue.csv").select("item", "category")
+    names = catalogue.select(pl.col("category").unique().sort()).collect()
+    numbers = names.with_row_index("label").lazy()
+    events = pl.scan_parquet(folder / "events" / "*.parquet").filter(pl.col("event").is_in(ACTIONS))
+    users = events.select("site", "user_id").unique().sort("site", "user_id")
     found = (
-        pl.scan_parquet(folder / "events" / "*.parquet")
-        .filter(pl.col("event").is_in(ACTIONS))
+        events.join(users.with_row_index("number"), on=["site", "user_id"])
         .join(catalogue, on="item")
+        .join(numbers, on="category")
         .select(
-            user=pl.concat_str("site", "user_id").cast(pl.Categorical).to_physical(),
-            window=(pl.col("ts").dt.date() - pl.lit(START)).dt.total_days() // 7,
-            label=pl.col("category").cast(pl.Categorical).to_physical(),
+            user=pl.col("number").cast(pl.Int64),
+            window=((pl.col("ts").dt.date() - pl.lit(START)).dt.total_days() // 7).cast(pl.Int64),
+            label=pl.col("label").cast(pl.Int64),
         )
         .unique()
+        .sort("user", "label", "window")
         .collect()
     )
-    names = catalogue.select(pl.col("category").n_unique()).collect().item()
-    # Categories number all strings of the process: bring labels to 0..L-1.
-    found = found.with_columns(label=pl.col("label").rank("dense").cast(pl.Int64) - 1)
-    return found, int(names), int(found.select(pl.col("window").max()).item()) + 1
+    return found, len(names), int(found.select(pl.col("window").max()).item()) + 1
 
 
 def past(cells: pl.DataFrame, origin: int, labels: int) -> Past:
     """The release of the windows before ``origin``, and what came in that window."""
-    kind = WeeklyDemand()
-    first = origin - kind.WINDOWS
+    first = origin - WINDOWS
     seen = cells.filter(pl.col("window").is_between(first, origin, closed="both"))
-    norms = (
-        seen.filter(pl.col("window") < origin)
-        .group_by("user")
-        .agg(weight=(kind.clip_norm / pl.len().sqrt()).clip(upper_bound=1.0))
-    )
-    sums = (
-        seen.join(norms, on="user", how="left")
-        .group_by("window", "label")
-        .agg(pl.col("weight").fill_null(1.0).sum())
-    )
-    counts = np.zeros((labels, kind.WINDOWS + 1))
-    place = (sums["label"].to_numpy(), sums["window"].to_numpy() - first)
-    counts[place] = sums["weight"].to_numpy()
+    user, label = seen["user"].to_numpy(), seen["label"].to_numpy()
+    window = seen["window"].to_numpy() - first
+    before = window < WINDOWS
+    weight = np.ones(int(user.max()) + 1)
+    lengths = _lengths(user[before], label[before], window[before])
+    weight[: len(lengths)] = np.minimum(1, WeeklyDemand.clip_norm / np.maximum(lengths, 1e-9))
+    # Cells are added in their order, so that the same market gives the same bits.
+    cell = label * (WINDOWS + 1) + window
+    total: Float64 = np.bincount(cell, weight[user], labels * (WINDOWS + 1)).astype(np.float64)
+    counts = total.reshape(labels, WINDOWS + 1)
     return Past(first, counts[:, :-1], counts[:, -1])
 
 
+def _lengths(user: Int64, label: Int64, window: Int64) -> Float64:
+    """float64 ``[users]``: of users' weighed vectors; cells come sorted by user and label."""
+    starts = np.flatnonzero(np.diff(user, prepend=-1) | np.diff(label, prepend=-1))
+    turned = np.add.reduceat(matrix().T[window], starts, axis=0)
+    squares = np.square(turned).sum(axis=1)
+    result: Float64 = np.sqrt(np.bincount(user[starts], squares).astype(np.float64))
+    return result
+
+
 def noise_deviation(users: int, share: float | None = None) -> float:
-    """Standard deviation on each released value, by the plan that a run of all sites would make.
+    """Standard deviation on each summed value, by the plan that a run of all sites would make.
 
     Args:
         share: of the budget for demand, beside the other kinds' 1; None: the default.
@@ -175,17 +189,29 @@ def noise_deviation(users: int, share: float | None = None) -> float:
 
 
 def measure(pasts: list[Past], deviation: float, seed: int) -> dict[str, float]:
-    """WMAPE of the medians one window ahead, and what share of the demand is resolvable."""
+    """WMAPE of the medians one window ahead, and what shares of the demand are resolvable and
+    came to no more than P90.
+
+    Args:
+        deviation: of the noise on each summed value; 0 for none.
+    """
     generator = SeededRandomness(seed, "demand noise").generator()
-    errors, resolved, total, forecasts = 0.0, 0.0, 0.0, 0
+    told = covariance(deviation) if deviation > 0 else None
+    errors, resolved, covered, total, forecasts = 0.0, 0.0, 0.0, 0.0, 0
     for each in pasts:
-        noise = generator.normal(0.0, deviation, each.released.shape)
-        found = forecast(_history(each, noise), 1, noise_std=deviation)
+        drawn = generator.normal(0.0, deviation, each.released.T.shape)
+        found = forecast(_history(each, unweighed(drawn).T), 1, noise=told)
         errors += wmape(found.p50[:, 0], each.came) * float(each.came.sum())
         resolved += float(each.came[found.resolvable].sum())
+        covered += float(each.came[each.came <= found.p90[:, 0]].sum())
         total += float(each.came.sum())
         forecasts += int(np.isfinite(found.p50).sum())
-    return {"wmape": errors / total, "resolvable": resolved / total, "forecasts": forecasts}
+    return {
+        "wmape": errors / total,
+        "resolvable": resolved / total,
+        "below_p90": covered / total,
+        "forecasts": forecasts,
+    }
 
 
 def measure_noised_method(pasts: list[Past]) -> dict[str, float]:
@@ -193,7 +219,7 @@ def measure_noised_method(pasts: list[Past]) -> dict[str, float]:
     expected, forecasts = [], 0
     for each in pasts:
         exact = np.zeros(each.released.shape)
-        expected.append(NoisedDemand(_history(each, exact), 0.0).mean())
+        expected.append(NoisedDemand(_history(each, exact), covariance(0.0)).mean())
         forecasts += int(np.isfinite(expected[-1]).sum())
     came = np.concatenate([each.came for each in pasts])
     return {"wmape": wmape(np.concatenate(expected), came), "forecasts": forecasts}

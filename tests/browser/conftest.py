@@ -69,7 +69,7 @@ class SomeTrends:
                 resolvable=True,
                 trend=trend,
                 history=values,
-                noise=9.0,
+                noise=(9.0,) * len(values),
                 horizons=tuple(horizons),
                 surge=surge,
                 surge_low=surge / 2,
@@ -82,7 +82,7 @@ class SomeTrends:
         everything = (
             label("COFFEE", rising, Trend.RISING, 0.71),
             label("SOUP", fading, Trend.FADING, 0.02),
-            LabelTrend(label="手机", resolvable=False, trend=Trend.STEADY, history=(), noise=9.0),
+            LabelTrend(label="手机", resolvable=False, trend=Trend.STEADY, history=(), noise=()),
         )
         return TrendsAnswer(
             as_of=datetime(2026, 1, 26, tzinfo=UTC),

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from groundswell.client.mechanism import clip_and_round, rounding_keys, scale
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config_file import load_config
+from groundswell.shared.demand_weights import unweighed
 from groundswell.shared.errors import InputError
 from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
 from groundswell.shared.histories import Histories
@@ -81,6 +82,17 @@ def test_a_user_who_does_everything_always_is_cut_to_the_same_bound(
     assert 0.99 * SCALE <= np.linalg.norm(vector.astype(np.float64)) <= SCALE
 
 
+@pytest.mark.parametrize("weeks", [range(4, 30), range(22, 30), range(29, 30)])
+def test_a_user_of_one_label_again_and_again_is_bound_as_well(
+    weeks: range, shop: Catalogue
+) -> None:
+    """Weighing lengthens the vector of a user whose windows are alike; the clip comes after it."""
+    often = [(7 * week + 0.5, 2, action) for week in weeks for action in range(3)]
+    (vector,) = integers(made([often]), shop)
+    assert 0 < np.linalg.norm(vector.astype(np.float64)) <= SCALE
+    assert not vector.reshape(3, 26, LABELS)[:, :, [0, 1, 3, 4]].any()
+
+
 @settings(max_examples=60, deadline=None)
 @given(users=USERS, which=st.integers(0, 3))
 def test_removing_a_user_leaves_every_other_vector_as_it_was(
@@ -103,7 +115,7 @@ def test_an_action_counts_in_its_own_block_and_never_in_anothers(
         shop,
         {},
     )
-    newest = row.reshape(3, 26, LABELS)[:, -1]
+    newest = unweighed(row.reshape(3, 26, LABELS)).round(9)[:, -1]
     assert newest.tolist() == [[0, 0, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]
 
 

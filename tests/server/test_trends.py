@@ -17,7 +17,8 @@ from groundswell.shared.demand_release import (
     DemandRelease,
     released_demand,
 )
-from groundswell.shared.errors import InputError, Refusal
+from groundswell.shared.demand_weights import covariance, unweighed
+from groundswell.shared.errors import InputError, ModelError, Refusal
 from groundswell.shared.event_input import histories_of
 from groundswell.shared.questions import Event, TrendsRequest, microseconds
 from groundswell.shared.statistics import WeeklyDemand
@@ -31,7 +32,9 @@ def _same(model: ServedModel) -> ServedModel:
 
 def with_demand(served: ServedModel, weeks: int = 26) -> ServedModel:
     values = np.random.default_rng(2).poisson(300.0, (len(served.labels), weeks)).astype(float)
-    return replace(served, demand={ALL_ACTIONS: DemandRelease(values, 4.0, microseconds(AS_OF))})
+    return replace(
+        served, demand={ALL_ACTIONS: DemandRelease(values, 16 * np.eye(weeks), microseconds(AS_OF))}
+    )
 
 
 def test_a_released_demand_is_answered(served: ServedModel) -> None:
@@ -80,7 +83,7 @@ def test_a_users_vector_marks_what_was_acted_on_in_each_window(served: ServedMod
     ]
     h, _ = histories_of([events, []], catalogue, task)
     vectors = kind.user_vectors(h, windows, task, catalogue, {})
-    grid = vectors.reshape(2, kind.WINDOWS, len(catalogue))
+    grid = unweighed(vectors.reshape(2, kind.WINDOWS, len(catalogue))).round(9)
     assert np.argwhere(grid[0]).tolist() == [
         [0, catalogue.index["TEA"]],
         [25, catalogue.index["COFFEE"]],
@@ -95,11 +98,11 @@ def test_fewer_windows_fill_the_newest_places(served: ServedModel) -> None:
     event = Event.model_validate({"time": AS_OF, "label": "TEA"})
     h, _ = histories_of([[event]], catalogue, task)
     vectors = kind.user_vectors(h, np.array([microseconds(AS_OF)]), task, catalogue, {})
-    grid = vectors.reshape(kind.WINDOWS, -1)
+    grid = unweighed(vectors.reshape(kind.WINDOWS, -1)).round(9)
     assert np.argwhere(grid).tolist() == [[25, catalogue.index["TEA"]]]
     found = kind.estimate(vectors[0], 10.0, 3.0, catalogue, {}, np.zeros((5, 4), np.float32))
     assert found["demand"].shape == (26, 5)
-    assert found["demand_noise"].tolist() == [3.0]
+    np.testing.assert_array_equal(found["demand_noise"], covariance(3.0).astype(np.float32))
 
 
 def with_searches(served: ServedModel) -> ServedModel:
@@ -107,7 +110,7 @@ def with_searches(served: ServedModel) -> ServedModel:
     model = with_demand(served)
     values = np.full((len(served.labels), 26), 200.0)
     values[served.forecaster.catalogue.index["SOUP"], -1] *= 4
-    searches = DemandRelease(values, 4.0, microseconds(AS_OF))
+    searches = DemandRelease(values, 16 * np.eye(26), microseconds(AS_OF))
     return replace(model, demand={**model.demand, DemandBlock("search"): searches})
 
 
@@ -163,7 +166,7 @@ def test_a_vector_has_a_block_for_each_action_that_is_asked_for(served: ServedMo
     h, _ = histories_of([events], catalogue, task)
     (vector,) = kind.user_vectors(h, np.array([microseconds(AS_OF)]), task, catalogue, {})
     assert len(vector) == kind.dimension(len(catalogue))
-    grid = vector.reshape(3, kind.WINDOWS, len(catalogue))
+    grid = unweighed(vector.reshape(3, kind.WINDOWS, len(catalogue))).round(9)
     assert np.argwhere(grid).tolist() == [
         [0, 25, catalogue.index["TEA"]],
         [1, 25, catalogue.index["SOUP"]],
@@ -171,7 +174,7 @@ def test_a_vector_has_a_block_for_each_action_that_is_asked_for(served: ServedMo
     assert grid.max() == 1
     tensors = kind.estimate(vector, 10.0, 3.0, catalogue, {}, np.zeros((5, 4), np.float32))
     assert set(tensors) == {"demand", "demand:search", "demand:view", "demand_noise"}
-    assert tensors["demand:search"][25, catalogue.index["SOUP"]] == 1
+    assert tensors["demand:search"][25, catalogue.index["SOUP"]] == pytest.approx(1)
 
 
 def test_all_blocks_begin_where_the_data_does() -> None:
@@ -180,9 +183,13 @@ def test_all_blocks_begin_where_the_data_does() -> None:
     values[6:] = 90
     searches = np.zeros((26, 5), np.float32)
     searches[20:] = 50
-    tensors = {"demand": values, "demand:search": searches, "demand_noise": np.array([3.0], "f4")}
+    noise = 9 * np.eye(26, dtype=np.float32)
+    tensors = {"demand": values, "demand:search": searches, "demand_noise": noise}
     found = released_demand({**tensors, "popularity": values[0]}, 7)
     assert set(found) == {ALL_ACTIONS, DemandBlock("search")}
     assert {each.values.shape for each in found.values()} == {(5, 20)}
     assert released_demand({"popularity": values[0]}, 7) == {}
+    assert {each.noise.shape for each in found.values()} == {(20, 20)}
     assert released_demand(tensors, None) == {}
+    with pytest.raises(ModelError, match="no covariance of 26 windows; release"):
+        released_demand({**tensors, "demand_noise": noise[0]}, 7)

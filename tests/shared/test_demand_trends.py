@@ -6,11 +6,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from groundswell.shared.demand_release import DemandRelease
 from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends
+from groundswell.shared.demand_weights import covariance, unweighed
 from groundswell.shared.questions import LabelTrend, Trend, microseconds
 from groundswell.shared.task import Task
+
+Float64 = NDArray[np.float64]
 
 AS_OF = microseconds(datetime(2026, 1, 26, tzinfo=UTC))
 LABELS = ("calm", "falls", "rare", "rises", "steady")
@@ -29,7 +33,7 @@ def release(noise: float = 0.0, weeks: int = 26) -> DemandRelease:
         ]
     )
     counts = generator.poisson(means) + generator.normal(0, noise, means.shape)
-    return DemandRelease(counts, noise, AS_OF)
+    return DemandRelease(counts, noise**2 * np.eye(weeks), AS_OF)
 
 
 def trends(noise: float = 0.0, lead: int = 2) -> dict[str, LabelTrend]:
@@ -81,9 +85,28 @@ def test_windows_before_the_data_are_cut_off() -> None:
     whole = release(noise=5.0)
     empty = np.random.default_rng(1).normal(0, 5.0, (len(LABELS), 9))
     padded = np.concatenate([empty, whole.values], axis=1)
-    found = DemandRelease.trimmed(padded, 5.0, AS_OF)
+    deviations = np.arange(1.0, 36.0)
+    noise = np.diag(deviations**2)
+    found = DemandRelease.trimmed(padded, noise, AS_OF)
     assert found.values.shape == whole.values.shape
-    assert DemandRelease.trimmed(empty, 5.0, AS_OF).values.shape == (len(LABELS), 0)
+    assert found.deviations.tolist() == deviations[9:].tolist()
+    assert DemandRelease.trimmed(empty, 25.0 * np.eye(9), AS_OF).values.shape == (len(LABELS), 0)
+
+
+def test_old_windows_that_drown_one_by_one_are_kept_where_they_belong_to_the_data() -> None:
+    """They have the most noise; what lies before the data is cut off none the less."""
+    begun = []
+    for seed in range(40):
+        values = covariance_noise(90.0, seed)
+        values[:, 6:] += 1000 / len(LABELS)
+        begun.append(26 - DemandRelease.trimmed(values, covariance(90.0), AS_OF).values.shape[1])
+    assert np.median(begun) == 6
+    assert np.mean(np.abs(np.array(begun) - 6) <= 1) > 0.8
+
+
+def covariance_noise(deviation: float, seed: int) -> Float64:
+    drawn = np.random.default_rng(seed).normal(0, deviation, (26, len(LABELS)))
+    return unweighed(drawn).T
 
 
 @pytest.mark.parametrize("lead", [1, 4])

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from groundswell.client.annotate import encode
@@ -23,7 +24,7 @@ def test_its_counts_are_those_that_the_sites_would_release(tmp_path: Path) -> No
     dataset = own.load(load_config(tmp_path / "groundswell.toml").config).dataset
     kind, task = WeeklyDemand(), dataset.task
     last = demand_noise.past(cells, windows - 1, labels)
-    total = np.zeros((kind.WINDOWS, len(dataset.catalogue)))
+    total = np.zeros(kind.dimension(len(dataset.catalogue)))
     start = round(datetime.combine(START, time(), UTC).timestamp() * 1_000_000)
     windows_at = start + np.arange(last.first, windows - 1) * task.window_us
     for events in dataset.sites.values():
@@ -31,9 +32,31 @@ def test_its_counts_are_those_that_the_sites_would_release(tmp_path: Path) -> No
         vectors = kind.user_vectors(h, windows_at, task, dataset.catalogue, {})
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         clipped = vectors * np.minimum(1, kind.clip_norm / np.maximum(norms, 1e-9))
-        total += clipped.sum(axis=0).reshape(total.shape)
-    assert np.sort(last.released.sum(axis=1)) == pytest.approx(np.sort(total.sum(axis=0)))
-    assert last.released.sum(axis=0) == pytest.approx(total.sum(axis=1))
+        total += clipped.sum(axis=0)
+    empty = np.zeros((len(dataset.catalogue), 4), dtype=np.float32)
+    found = kind.estimate(total, 400.0, 0.0, dataset.catalogue, {}, empty)["demand"]
+    names = np.argsort(np.array(dataset.catalogue.labels, dtype=object))
+    assert last.released == pytest.approx(found.T[names], rel=1e-5, abs=1e-4)
+
+
+def test_a_market_gives_the_same_numbers_whatever_the_process_has_met_before(
+    tmp_path: Path,
+) -> None:
+    """Numbers of categories come in the order in which a process met their names."""
+    generate(tmp_path, 400, 3, days=210)
+    cells, labels, windows = demand_noise.read_cells(tmp_path)
+    names = pl.read_csv(tmp_path / "catalogue.csv")["category"].unique().sort()
+    names.reverse().cast(pl.Categorical)
+    again, _, _ = demand_noise.read_cells(tmp_path)
+    assert again.equals(cells)
+    assert cells.equals(cells.sort("user", "label", "window"))
+    newest = cells.filter(pl.col("window") == windows - 1).group_by("label").len()
+    counted = demand_noise.past(cells, windows - 1, labels).came
+    assert counted.nonzero()[0].tolist() == sorted(newest["label"])
+    shuffled = cells.sample(fraction=1.0, shuffle=True, seed=5).sort("user", "label", "window")
+    for origin in (windows - 3, windows - 1):
+        one, two = (demand_noise.past(each, origin, labels) for each in (cells, shuffled))
+        assert one.released.tobytes() == two.released.tobytes()
 
 
 def test_more_of_the_budget_is_less_noise() -> None:

@@ -21,6 +21,7 @@ from groundswell.shared.demand_release import (
 )
 from groundswell.shared.searched import nearest_labels
 from groundswell.shared.spec import ModelSpec
+from groundswell.shared.statistics import WeeklyDemand
 from groundswell.simulation.datasets.marketplace import START, generate
 from groundswell.simulation.datasets.marketplace_merchants import taxonomy
 from groundswell.simulation.federated import Federated, run_in_process
@@ -96,14 +97,16 @@ def noised(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def growth(release: DemandRelease) -> NDArray[np.float64]:
     """float64 ``[L]``: the last window less the mean of the eight before, in deviations of that."""
     last, level = release.values[:, -1], release.values[:, -9:-1].mean(axis=1)
-    found: NDArray[np.float64] = (last - level) / (release.noise * (1 + 1 / 8) ** 0.5)
+    weights = np.zeros(release.values.shape[1])
+    weights[-9:] = [*[-1 / 8] * 8, 1.0]
+    found: NDArray[np.float64] = (last - level) / (weights @ release.noise @ weights) ** 0.5
     return found
 
 
 def test_the_plan_tells_the_blocks_and_their_size(noised: tuple[Federated, Blocks]) -> None:
     (planned,) = noised[0].plan.releases
     assert planned.actions == ("search",)
-    assert planned.clip_norm == 6.0
+    assert planned.clip_norm == WeeklyDemand.clip_norm
     assert b'"actions":["search"]' in noised[0].plan.canonical_bytes()
     labels = noised[0].plan.catalogues[0].labels
     assert planned.dimension == planned.max_nonzero == 2 * 26 * labels
@@ -152,8 +155,10 @@ def test_noise_is_added_to_every_value_of_every_block(
             noised[0].model.statistics[block.tensor] - exact.model.statistics[block.tensor]
         ).astype(np.float64)
         assert (noise != 0).mean() > 0.99
-        assert noise.std() == pytest.approx(release.noise, rel=0.05)
-        assert abs(np.median(noise)) < 0.1 * release.noise
+        noise = noise[-release.values.shape[1] :] / release.deviations[:, None]
+        assert noise.std() == pytest.approx(1, rel=0.05)
+        assert noise[-1].std() == pytest.approx(1, rel=0.2)
+        assert abs(np.median(noise)) < 0.1
 
 
 def test_each_site_is_charged_once_for_all_blocks(noised: tuple[Federated, Blocks]) -> None:
