@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from groundswell.client.promotion_file import read_promotions
 from groundswell.shared.errors import InputError
@@ -67,3 +69,19 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     file.write_text("label")
     with pytest.raises(InputError, match="--plan"):
         read_promotions(file)
+
+
+@pytest.mark.fuzz
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda t: (HEADS + t).encode()))
+)
+def test_invented_files_are_read_or_refused(tmp_path: Path, data: bytes) -> None:
+    for name in ("plan.csv", "plan.parquet"):
+        file = tmp_path / name
+        file.write_bytes(data)
+        try:
+            found = read_promotions(file)
+        except InputError:
+            continue
+        assert all(0 <= each.share <= 1 and each.first <= each.last for each in found)

@@ -203,7 +203,12 @@ def test_the_local_socket_says_what_is_wrong(local: LocalClient, tmp_path: Path)
 SOUND = {
     "Score": wire.ScoreRequest(top=2, at=1_737_000_000_000_000),
     "Audience": wire.AudienceRequest(label="COFFEE", top=2),
-    "Trends": wire.SiteTrendsRequest(labels=["TEA"], windows=20, lead=1),
+    "Trends": wire.SiteTrendsRequest(
+        labels=["TEA"],
+        windows=20,
+        lead=1,
+        plan=[wire.Promotion(label="TEA", first="2025-01-06", last="2025-01-12", share=0.5)],
+    ),
     "Explain": wire.ExplainUserRequest(user="anna", label="COFFEE"),
 }
 EDITS = st.lists(
