@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from safetensors.numpy import load_file
 
 from groundswell.cli import main
 from groundswell.client.ledger import verify
 from groundswell.server.rounds import Outcome, Report, Watch
 from groundswell.shared.config_file import load_config
 from groundswell.shared.demand_release import Float64
+from groundswell.shared.demand_weights import covariance, weighed
 from groundswell.shared.errors import InputError
 from groundswell.shared.histories import Float32
 from groundswell.shared.plan import Plan
+from groundswell.shared.results import Results
 from groundswell.shared.scaling import decode
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation import audit_data, regions
 from groundswell.simulation.federated import run_in_process
+from groundswell.simulation.federation import Options, simulate
 from groundswell.simulation.promise import privacy_of
 from groundswell.simulation.regions import Region, Released
 from groundswell.simulation.setting import Setting
@@ -76,7 +83,7 @@ def done(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def noise_of(released: Float32, setting: Setting, plan: Plan, sites: Sequence[str]) -> Float64:
-    """What stands in a release beside its sites' exact sum."""
+    """What stands in a release, as it was summed, beside its sites' exact sum."""
     (release,) = plan.releases
     exact = np.zeros(release.dimension)
     for name in sites:
@@ -84,7 +91,7 @@ def noise_of(released: Float32, setting: Setting, plan: Plan, sites: Sequence[st
         job = place.job(release, 1, ModelState(place.weights, {}))
         total = job.integer_sum(np.arange(job.users), bytes(32), None)
         exact += decode(total, release.clip_norm, release.scale)
-    found: Float64 = released.ravel().astype(np.float64) - exact
+    found: Float64 = weighed(released.astype(np.float64)).ravel() - exact
     return found
 
 
@@ -93,9 +100,9 @@ def test_the_release_is_the_regions_own(done: Done) -> None:
     assert done.released.release.sites == len(NORTH)
     assert set(done.released.tensors) == {"demand@north", "demand_noise@north"}
     (release,) = done.north.plan.releases
-    told = float(done.released.tensors["demand_noise@north"][0])
-    unit = release.clip_norm * release.noise_multiplier
-    assert told == pytest.approx(unit * len(NORTH) ** 0.5, rel=0.01)
+    summed = release.clip_norm * release.noise_multiplier * len(NORTH) ** 0.5
+    told = done.released.tensors["demand_noise@north"]
+    assert told == pytest.approx(covariance(summed), rel=0.02)
 
 
 def test_its_noise_is_drawn_anew(setting: Setting, done: Done) -> None:
@@ -103,8 +110,9 @@ def test_its_noise_is_drawn_anew(setting: Setting, done: Done) -> None:
     first = noise_of(done.everywhere["demand"], setting, done.plan, SITES)
     own = done.released.tensors["demand@north"]
     second = noise_of(own, setting, done.north.plan, NORTH)
-    told = float(done.released.tensors["demand_noise@north"][0])
-    assert second.std() == pytest.approx(told, rel=0.2)
+    (release,) = done.north.plan.releases
+    summed = release.clip_norm * release.noise_multiplier * len(NORTH) ** 0.5
+    assert second.std() == pytest.approx(summed, rel=0.2)
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.35
 
 
@@ -157,3 +165,35 @@ def test_a_region_without_name_or_sites_is_one_line_and_exit_code_2(
         main(["simulate", "--region", text])
     assert left.value.code == 2
     assert "a region is named once, with its sites" in capsys.readouterr().err
+
+
+def test_a_simulation_with_a_region_leaves_its_demand_and_its_price(tmp_path: Path) -> None:
+    rows = [
+        {
+            "user": f"u{user:02d}",
+            "time": datetime(2025, 1, 6, 9, tzinfo=UTC) + timedelta(days=7 * week + user % 7),
+            "label": ("tea", "jam", "soap")[(user + week) % 3],
+        }
+        for user in range(40)
+        for week in range(10)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "events.parquet")
+    (tmp_path / "groundswell.toml").write_text(
+        '[data]\nevents = "events.parquet"\ncolumns = {label = "label"}\n[sites]\nnumber = 4\n'
+        '[model]\nstatistics = ["popularity", "demand"]\n[train]\nrounds = 1\nevaluations = 0\n'
+    )
+    north = ("site-01", "site-02", "site-04")
+    options = Options(tmp_path / "out", regions={"north": north})
+    results = simulate(tmp_path / "groundswell.toml", options)
+    own = results.regions["north"]
+    assert own.sites == 3
+    assert own.privacy.central.epsilon is not None
+    assert results.privacy.central.epsilon is not None
+    assert 0 < own.privacy.central.epsilon < results.privacy.central.epsilon
+    assert Results.read(options.out / "results.json") == results
+    manifest = json.loads((options.out / "model" / "manifest.json").read_text())
+    assert "demand@north" in load_file(options.out / "model" / "statistics.safetensors")
+    assert "north" in json.dumps(manifest["regions"])
+    heads = json.loads((options.out / "heads.json").read_text())
+    rows_of = {name: head["row"] for name, head in heads.items()}
+    assert {rows_of[name] for name in north} == {rows_of["site-03"] + 3}
