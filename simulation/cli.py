@@ -80,6 +80,14 @@ def simulate(
             help="Release the demand of these sites alone too, as a run of its own; repeatable.",
         ),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="Another merchant's groundswell.toml, with a catalogue of its own; repeatable.",
+        ),
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Run a whole federation on this machine and measure it against its baselines.
@@ -92,13 +100,19 @@ def simulate(
     ):
         if value not in allowed:
             raise InputError(name, value, f"must be one of {', '.join(allowed)}", "choose one")
+    if also and config is None:
+        raise InputError(
+            "--with", str(also[0]), "goes with a file of your own", "name that with --config"
+        )
     loaded = overridden(config, sites, rounds, seed)
+    others = [overridden(each, sites, rounds, seed) for each in also or ()]
     regions = _regions(region or ())
 
     # Torch and its kin take seconds to load, which nobody should wait for to hear of a wrong key.
     from groundswell.simulation import console
-    from groundswell.simulation.federation import Options, StoppedError
     from groundswell.simulation.federation import simulate as run
+    from groundswell.simulation.running import Options, StoppedError
+    from groundswell.simulation.together import simulate_together
 
     options = Options(
         out=out or Path("runs") / (config.absolute().parent.name if config else "demo"),
@@ -111,17 +125,21 @@ def simulate(
         command=" ".join(["groundswell", *sys.argv[1:]]),
     )
     if dry_run:
-        console.print_dry_run(loaded, options)
+        console.print_dry_run([loaded, *others], options)
         return
     stop = threading.Event()
     _stop_on_interrupt(stop)
     try:
         with console.showing(options, stop) as progress:
-            results = run(loaded, options, progress)
+            results = (
+                simulate_together([loaded, *others], options, progress)
+                if others
+                else run(loaded, options, progress)
+            )
     except StoppedError as error:
         typer.echo(f"groundswell: {error}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    console.print_results(results, options, aside=json_file == "-")
+    console.print_results(results, options, aside=json_file == "-", together=bool(others))
     if json_file == "-":
         typer.echo(results.json_text(), nl=False)
     elif json_file:

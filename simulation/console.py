@@ -29,12 +29,15 @@ from groundswell.shared.plan import GRADIENT, Plan, PlannedRelease
 from groundswell.shared.results import Privacy, Results
 from groundswell.shared.sizing import Price, SizedPlan
 from groundswell.shared.spec import ModelSpec
-from groundswell.simulation.federation import Options, load_dataset, run_id
+from groundswell.simulation.federation import load_dataset
+from groundswell.simulation.joint import JointSetting
 from groundswell.simulation.progress import Progress
 from groundswell.simulation.promise import NOT_PRIVATE, REHEARSAL
-from groundswell.simulation.regions import agreed, planned
+from groundswell.simulation.regions import Region, agreed, planned
+from groundswell.simulation.running import Options, run_id
 from groundswell.simulation.setting import Setting
 from groundswell.simulation.tables import results_table
+from groundswell.simulation.together import FOLDER, joint_setting
 
 console = Console(stderr=True, soft_wrap=True)
 _TIERS = {
@@ -158,15 +161,18 @@ def print_plan(plan: Plan, sized: SizedPlan) -> None:
         console.print(f"[yellow]  {sentence}[/]")
 
 
-def print_dry_run(loaded: LoadedConfig, options: Options) -> None:
-    """The plan and the price of each kind of release."""
-    dataset = load_dataset(loaded)
-    setting = Setting.build(loaded.config, dataset, loaded.config.train.seed)
-    plan = setting.plan(loaded.config, ModelSpec.of(loaded.config.model))
-    sized = setting.sized(loaded.config)
-    regions = planned(
-        setting, options.regions, lambda name: run_id(setting.config.train.seed, name)
-    )
+def print_dry_run(loaded: Sequence[LoadedConfig], options: Options) -> None:
+    """The plan and the price of each kind of release, of one merchant's data or of several."""
+    config = loaded[0].config
+    setting: Setting | JointSetting
+    regions: Sequence[Region] = ()
+    if len(loaded) > 1:
+        setting = joint_setting(loaded, options)
+    else:
+        setting = Setting.build(config, load_dataset(loaded[0]), config.train.seed)
+        regions = planned(setting, options.regions, lambda name: run_id(config.train.seed, name))
+    plan = setting.plan(config, ModelSpec.of(config.model))
+    sized = setting.sized(config)
     if not options.private:
         console.print(f"[bold red]{NOT_PRIVATE}; with it, this would be the price:[/]")
     print_plan(plan, sized)
@@ -197,11 +203,14 @@ def _print_release(release: PlannedRelease, price: Price) -> None:
     )
 
 
-def print_results(results: Results, options: Options, *, aside: bool = False) -> None:
+def print_results(
+    results: Results, options: Options, *, aside: bool = False, together: bool = False
+) -> None:
     """The final table, both epsilons, and where things are.
 
     Args:
         aside: on standard error, where standard output is for the figures as JSON.
+        together: merchants with several catalogues took part.
     """
     out = Console(soft_wrap=True, stderr=aside)
     Console(stderr=aside).print(results_table(results))
@@ -227,7 +236,11 @@ def print_results(results: Results, options: Options, *, aside: bool = False) ->
         out.print(f"[bold red]{NOT_PRIVATE}[/]")
     out.print(
         f"{results.seconds:.0f} s, {results.peak_rss_mib:.0f} MiB; "
-        f"report {options.out / 'report.html'}, model {options.out / 'model'}"
+        + (
+            f"table, report and model of each catalogue: {options.out / FOLDER}"
+            if together
+            else f"report {options.out / 'report.html'}, model {options.out / 'model'}"
+        )
     )
 
 

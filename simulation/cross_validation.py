@@ -17,9 +17,10 @@ from groundswell.shared.plan import Plan
 from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.evaluate import SLICES, evaluate
 from groundswell.simulation.federated import run_in_process
-from groundswell.simulation.federation import load_dataset, run_id
+from groundswell.simulation.federation import load_dataset
 from groundswell.simulation.folds import average, rolling_origin
 from groundswell.simulation.models import PRIVATE
+from groundswell.simulation.running import run_id
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.setting import Setting
 

@@ -190,6 +190,31 @@ def merged(parts: Sequence[Measurement]) -> Measurement:
     )
 
 
+def side_by_side(parts: Sequence[Measurement]) -> Measurement:
+    """Measurements of several evaluation sets, whose users are different ones, as one."""
+    return Measurement(
+        {name: _stacked([part.slices[name] for part in parts]) for name in parts[0].slices}
+    )
+
+
+def _stacked(parts: Sequence[SliceSums]) -> SliceSums:
+    by_user = [part.calibration for part in parts if part.calibration is not None]
+    whole = [part.reliability for part in parts if part.reliability is not None]
+    known = len(by_user) == len(parts)
+    return SliceSums(
+        np.concatenate([part.rows for part in parts]),
+        {metric: np.concatenate([part.sums[metric] for part in parts]) for metric in parts[0].sums},
+        Calibration(
+            np.concatenate([each.pairs for each in by_user]),
+            np.concatenate([each.predicted for each in by_user]),
+            np.concatenate([each.actual for each in by_user]),
+        )
+        if known
+        else None,
+        sum(whole[1:], start=whole[0]) if known and len(whole) == len(parts) else None,
+    )
+
+
 def _added(parts: Sequence[SliceSums]) -> SliceSums:
     total = parts[0]
     for part in parts[1:]:

@@ -20,10 +20,10 @@ from groundswell.shared.errors import InputError
 from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.datasets import complete_journey
 from groundswell.simulation.federated import make_run, recipes
-from groundswell.simulation.federation import run_id
 from groundswell.simulation.models import PRIVATE
 from groundswell.simulation.promise import privacy_of
 from groundswell.simulation.ray_engine import vault_actors
+from groundswell.simulation.running import run_id
 from groundswell.simulation.saving import save_trained
 from groundswell.simulation.setting import Setting
 

@@ -17,6 +17,7 @@ from groundswell.shared.backbone import Backbone
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import Plan
+from groundswell.shared.sizing import SizedPlan
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.setting import Setting
@@ -84,17 +85,25 @@ class JointSetting:
         """What post-processing uses, of each catalogue."""
         return tuple(part.surroundings_of(bert=bert) for part in self.parts)
 
+    def sized(self, config: Config) -> SizedPlan:
+        """The noise that a configuration needs in this federation."""
+        return size(config, self._federation)
+
+    @property
+    def _federation(self) -> Federation:
+        """What is public about the sites; each is a merchant of its own here."""
+        return Federation(self.names, sum(self.declared.values()))
+
     def plan(self, config: Config, spec: ModelSpec, *, run: str | None = None) -> Plan:
-        """One plan for all sites; each is a merchant of its own here."""
-        federation = Federation(self.names, sum(self.declared.values()))
+        """One plan for all sites."""
         facts = ModelFacts(
             self.backbone.name, self.backbone.hash, spec.to_dict(), self.initial_model(spec)
         )
         dataset = self.parts[0].dataset
         return make_plan(
             config,
-            federation,
-            size(config, federation),
+            self._federation,
+            self.sized(config),
             [part.dataset.catalogue for part in self.parts],
             dataset.task,
             dataset.times,

@@ -17,7 +17,7 @@ MARK = ".groundswell-run"
 QUARANTINE = "quarantine.parquet"
 _WRITTEN = (
     "sites", "state", "regions", "keys", "model", "heads.json", "config.toml", "results.json",
-    "report.html", QUARANTINE,
+    "report.html", "catalogues", QUARANTINE,
 )  # fmt: skip
 
 

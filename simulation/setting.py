@@ -45,14 +45,19 @@ class Setting:
     measured: EvaluationSet = field(repr=False)
 
     @classmethod
-    def build(cls, config: Config, dataset: Dataset, seed: int) -> Setting:
+    def build(
+        cls, config: Config, dataset: Dataset, seed: int, of_sites: int | None = None
+    ) -> Setting:
         """Prepare the sites and encode the catalogue.
+
+        Args:
+            of_sites: number of sites of the whole federation, where these are but some of it.
 
         Raises:
             InputError: the sites are too few, or no user can be measured.
         """
         sites = prepare_sites(dataset, seed)
-        number = len(sites.names)
+        number = of_sites or len(sites.names)
         check_n_min("[privacy].n_min", config.resolved_n_min(number), number)
         backbone = load_backbone(config.model.backbone, download=config.model.download)
         encoded = encode_catalogue(backbone, dataset.catalogue, config.model.layers)

@@ -32,9 +32,9 @@ from groundswell.simulation.datasets import complete_journey
 from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.evaluate import ALL, Measurement, SliceSums, evaluate
 from groundswell.simulation.federated import run_in_process
-from groundswell.simulation.federation import run_id
 from groundswell.simulation.models import BACKOFF
 from groundswell.simulation.promise import privacy_of
+from groundswell.simulation.running import run_id
 from groundswell.simulation.scoring import model_scorer
 from groundswell.simulation.setting import Setting
 

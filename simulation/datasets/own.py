@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
 from groundswell.shared.inputs import catalogue_from, check_sources, task_from
-from groundswell.shared.task import MICROSECOND, held_back
+from groundswell.shared.task import MICROSECOND, EvaluationTimes, Task, held_back
 from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.sites import by_column, by_hash, by_home, check_users, roster_names
 
@@ -39,6 +40,11 @@ class OwnData:
     dataset: Dataset
     reports: tuple[PreparationReport, ...]
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Microseconds of the first and of the last event."""
+        return _span(self.reports)
+
 
 def load(config: Config, quarantine: Path | None = None) -> OwnData:
     """Prepare the events of a configuration and divide them by ``[sites]``.
@@ -59,10 +65,7 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
     else:
         events, report = _prepared(_with_site(config), catalogue, None, quarantine)
         frames, reports = {"": events}, [report]
-    last = _micros(max(report.last for report in reports if report.last is not None))
-    first = _micros(min(report.first for report in reports if report.first is not None))
-    held = config.evaluation
-    times = held_back(task, first, last, validation=held.validation, test=held.test)
+    times = _times(config, task, *_span(reports))
     number = config.sites.number
     notes: list[str] = []
     if isinstance(rule, HomeRule):
@@ -91,6 +94,75 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
         excludes=(_TIMES, _SEEN) if seen else (_TIMES,),
     )
     return OwnData(dataset, tuple(reports))
+
+
+def load_together(configs: Sequence[Config], quarantine: Path | None = None) -> list[Dataset]:
+    """Data sets with a catalogue each, for one federation: the same windows, no site's name twice.
+
+    Args:
+        configs: one for each; alike but for where the data are, the catalogue and the sites.
+        quarantine: folder for rejected rows, with one file or folder for each catalogue.
+
+    Raises:
+        InputError: as ``load``; or a part has no catalogue.
+    """
+    for config in configs:
+        if config.catalogue.file is None:
+            raise InputError(
+                "[catalogue].file", "", "merchants with different goods need one each", "name it"
+            )
+    loaded = []
+    for config in configs:
+        rejected = None
+        if quarantine is not None:
+            quarantine.mkdir(parents=True, exist_ok=True)
+            rejected = quarantine / f"{Path(str(config.catalogue.file)).stem}.parquet"
+        loaded.append(load(config, rejected))
+    if quarantine is not None and not any(quarantine.iterdir()):
+        quarantine.rmdir()
+    spans = [each.span for each in loaded]
+    task = loaded[0].dataset.task
+    times = _times(
+        configs[0], task, min(first for first, _ in spans), max(last for _, last in spans)
+    )
+    names = Counter(name for each in loaded for name in each.dataset.sites)
+    twice = max(names.values()) > 1
+    datasets = [_prefixed(each.dataset) if twice else each.dataset for each in loaded]
+    return [
+        replace(each, times=times, notes=(*each.notes, _company(each, datasets)))
+        for each in datasets
+    ]
+
+
+def _company(own: Dataset, datasets: Sequence[Dataset]) -> str:
+    others = ", ".join(
+        f"{each.catalogue.name} ({len(each.sites)} sites)" for each in datasets if each is not own
+    )
+    return (
+        f"adapter and head of {own.catalogue.name} are trained together with the sites of {others}"
+    )
+
+
+def _prefixed(dataset: Dataset) -> Dataset:
+    """The same with the catalogue's name before that of each site."""
+    places = {name: f"{dataset.catalogue.name}-{name}" for name in dataset.sites}
+    names = roster_names(places.values())
+    sites = {
+        names[places[name]]: events.with_columns(site=pl.lit(names[places[name]]))
+        for name, events in dataset.sites.items()
+    }
+    return replace(dataset, sites=sites)
+
+
+def _span(reports: Sequence[PreparationReport]) -> tuple[int, int]:
+    first = min(report.first for report in reports if report.first is not None)
+    last = max(report.last for report in reports if report.last is not None)
+    return _micros(first), _micros(last)
+
+
+def _times(config: Config, task: Task, first: int, last: int) -> EvaluationTimes:
+    held = config.evaluation
+    return held_back(task, first, last, validation=held.validation, test=held.test)
 
 
 def seen_labels(sites: Mapping[str, pl.DataFrame]) -> Catalogue:

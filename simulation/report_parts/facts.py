@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from groundswell.server.planning import EVALUATION_CLIP
+from groundswell.server.applying import noise_deviation
 from groundswell.shared.metrics import Calibration
-from groundswell.shared.plan import EVALUATION
+from groundswell.shared.plan import EVALUATION, Plan
 from groundswell.shared.results import Paired, Results
-from groundswell.shared.scaling import FILL
 from groundswell.simulation import models, standings, summaries
 from groundswell.simulation.evaluate import ALL, EvaluationSet, Measurement
 from groundswell.simulation.report_parts.example import Example, example_user
@@ -65,10 +64,9 @@ class Facts:
         measured: Mapping[str, Sequence[Measurement]],
         results: Results,
         model_folder: Path,
+        plan: Plan,
     ) -> Facts:
-        """Read a run; the saved model is loaded from its folder."""
-        sites = len(setting.sites.names)
-        privacy = setting.config.privacy
+        """Read a run of ``plan``; the saved model is loaded from its folder."""
         dataset = setting.dataset
         ours = standings.subject(results)
         at = setting.measured.at
@@ -81,13 +79,13 @@ class Facts:
             weeks=(int(at.min()), int(at.max())) if len(at) else None,
             windows=len(np.unique(at)),
             tested=bool(len(dataset.times.test)),
-            colluders=privacy.colluders,
-            honest=setting.config.resolved_n_min(sites) - privacy.colluders,
-            caps=(privacy.eps_c, privacy.eps_l),
+            colluders=plan.colluders,
+            honest=plan.n_min - plan.colluders,
+            caps=(plan.eps_c, plan.eps_l),
             against_subject=tuple(summaries.paired(measured, ours)) if ours else (),
             reliability=saved.reliability if saved else None,
             by_site=_by_site(setting, measured, ours),
-            released_se=_released_se(setting, results),
+            released_se=_released_se(setting, results, plan),
             example=example_user(setting, model_folder),
         )
 
@@ -117,14 +115,15 @@ def _by_site(
     return found
 
 
-def _released_se(setting: Setting, results: Results) -> float | None:
+def _released_se(setting: Setting, results: Results, plan: Plan) -> float | None:
     """Standard error of a released score (delta method), as ``server/applying.py`` has it.
 
     It is taken at the number of users with a validation window, which the release itself gives
-    with noise.
+    with noise. A score over several catalogues has none here: their users are not all at hand.
     """
     scores = [each.ndcg for each in results.rounds if each.ndcg is not None]
-    if not scores or not results.privacy.private:
+    release = plan.release(EVALUATION)
+    if not scores or not results.privacy.private or release is None or len(plan.catalogues) > 1:
         return None
     dataset = setting.dataset
     asked = EvaluationSet.build(
@@ -134,6 +133,5 @@ def _released_se(setting: Setting, results: Results) -> float | None:
         len(dataset.catalogue),
     )
     users = max(1, len(np.unique(asked.row)))
-    sigma = setting.sized(setting.config).kind(EVALUATION).noise_multiplier
-    noise = math.sqrt(len(setting.sites.names)) * sigma * EVALUATION_CLIP / FILL
+    noise = noise_deviation(release, len(setting.sites.names))
     return noise * math.sqrt(1 + scores[-1] ** 2) / users

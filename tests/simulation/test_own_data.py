@@ -15,7 +15,8 @@ from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
 from groundswell.simulation import run_out
 from groundswell.simulation.datasets.own import load
-from groundswell.simulation.federation import Options, simulate
+from groundswell.simulation.federation import simulate
+from groundswell.simulation.running import Options
 from groundswell.simulation.setting import Setting
 
 START = datetime(2025, 1, 6, tzinfo=UTC)

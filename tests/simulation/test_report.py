@@ -396,7 +396,7 @@ def test_a_whole_run_is_written_as_one_file(
     spec, model = ModelSpec(), tmp_path / "model"
     plan = setting.plan(setting.config, spec)
     save_trained(model, setting, plan, setting.initial_model(spec), results.privacy, results.rows)
-    write_report(tmp_path / "out" / "report.html", setting, measured, results, model)
+    write_report(tmp_path / "out" / "report.html", setting, measured, results, model, plan)
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     words = Reader(page).words
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html"}
