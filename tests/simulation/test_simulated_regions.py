@@ -29,9 +29,10 @@ from groundswell.shared.spec import ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation import audit_data, regions
 from groundswell.simulation.federated import run_in_process
-from groundswell.simulation.federation import Options, simulate
+from groundswell.simulation.federation import simulate
 from groundswell.simulation.promise import privacy_of
 from groundswell.simulation.regions import Region, Released
+from groundswell.simulation.running import Options
 from groundswell.simulation.setting import Setting
 from groundswell.simulation.vaults import Agreed, ledger_path
 
