@@ -8,9 +8,13 @@ that of a label with a yearly wave and slow drift, and that of one that moves fa
 sum, the newest window and the forecasts have less noise than plain sums would have, and older
 windows have more.
 
+A weighed vector is longer for what happened lately. A clip of it alone would count users less who
+were active lately, and the newest window with them, wherever many users are above the clip. So a
+user's plain cells are cut first, by their length, which all windows have the same part in.
+
 The matrix is a constant of the code, computed from nothing but the numbers here, and it is
 invertible: without noise the release is the clipped counts. Privacy does not rest on it, because
-the clip comes after it and holds for any vector.
+the clip comes after all of this and holds for any vector.
 """
 
 from __future__ import annotations
@@ -30,8 +34,9 @@ _LEVEL, _WAVE = 0.2, 0.03  # variances of a label's relative level and of its ye
 # Weekly variance of the drift, and variance of all else in a window: of most labels, of fast ones.
 _COURSES = ((1e-4, 0.005), (1e-2, 0.01))
 _SINGLE = 0.08  # what a window keeps for itself, beside directions of length 1
-# Mean squared length of a user's single cell. With it a clip at 6 takes a hundredth of the demand
-# of a generated market; of plain cells, of length 1, it took .014.
+LONGEST = 6.0  # length that a user's plain cells are cut to, before they are weighed
+# Mean squared length of a user's single cell. With it a clip at 6 would take a hundredth of the
+# demand of a generated market by itself, a little less than the cut of plain cells takes.
 _MEAN_SQUARE = (6 / 7) ** 2
 # Entries are whole multiples of this, so that sums of them are exact, in whatever order they are
 # added: nobody's vector depends in its last bits on how many others are computed with it.
@@ -66,6 +71,16 @@ def matrix() -> Float64:
 def weighed(windows: Float64) -> Float64:
     """float64 ``[..., WINDOWS, L]``: whole counts of windows, turned for the release."""
     result: Float64 = matrix() @ windows
+    return result
+
+
+def shares(cells: Float64) -> Float64:
+    """float64 ``[U]``: part that a user's cells count with.
+
+    Args:
+        cells: how many a user has, all windows, labels and blocks together.
+    """
+    result: Float64 = LONGEST / np.sqrt(np.maximum(cells, LONGEST**2))
     return result
 
 

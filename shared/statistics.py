@@ -306,9 +306,9 @@ class WeeklyDemand(StatisticKind):
     """How many users acted on each label in each of the last windows: demand over all sites.
 
     A user's cells are 1 for each (block, window, label) acted on, newest window last, and 0 in
-    windows before the first one of the plan. The vector is the cells with their windows turned by a
-    public matrix (``demand_weights``), as one whole under one clip: very active users count less,
-    in every block and window alike.
+    windows before the first one of the plan. The vector is the cells, cut to a public length, with
+    their windows turned by a public matrix (``demand_weights``), as one whole under one clip: very
+    active users count less, in every block and window alike.
 
     Args:
         actions: of the task's, those with a block of their own after that of all together.
@@ -335,7 +335,8 @@ class WeeklyDemand(StatisticKind):
             times = np.full(len(h), int(at), dtype=np.int64)
             for number, block in enumerate(self._blocks):
                 cells[:, number, place] = acted_on(h, times, task, labels, block.action)
-        return demand_weights.weighed(cells).reshape(len(h), self.dimension(labels))
+        vectors = demand_weights.weighed(cells).reshape(len(h), self.dimension(labels))
+        return vectors * demand_weights.shares(cells.sum(axis=(1, 2, 3)))[:, None]
 
     def estimate(
         self,

@@ -27,7 +27,7 @@ from groundswell.shared.config import Config
 from groundswell.shared.demand import forecast, wmape
 from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
 from groundswell.shared.demand_noised import NoisedDemand
-from groundswell.shared.demand_weights import WINDOWS, covariance, matrix, unweighed
+from groundswell.shared.demand_weights import WINDOWS, covariance, matrix, shares, unweighed
 from groundswell.shared.statistics import WeeklyDemand
 from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.datasets.marketplace import START, generate
@@ -150,9 +150,10 @@ def past(cells: pl.DataFrame, origin: int, labels: int) -> Past:
     user, label = seen["user"].to_numpy(), seen["label"].to_numpy()
     window = seen["window"].to_numpy() - first
     before = window < WINDOWS
-    weight = np.ones(int(user.max()) + 1)
-    lengths = _lengths(user[before], label[before], window[before])
-    weight[: len(lengths)] = np.minimum(1, WeeklyDemand.clip_norm / np.maximum(lengths, 1e-9))
+    users = int(user.max()) + 1
+    weight = shares(np.bincount(user[before], minlength=users).astype(np.float64))
+    lengths = weight * _lengths(user[before], label[before], window[before], users)
+    weight *= WeeklyDemand.clip_norm / np.maximum(lengths, WeeklyDemand.clip_norm)
     # Cells are added in their order, so that the same market gives the same bits.
     cell = label * (WINDOWS + 1) + window
     total: Float64 = np.bincount(cell, weight[user], labels * (WINDOWS + 1)).astype(np.float64)
@@ -160,12 +161,12 @@ def past(cells: pl.DataFrame, origin: int, labels: int) -> Past:
     return Past(first, counts[:, :-1], counts[:, -1])
 
 
-def _lengths(user: Int64, label: Int64, window: Int64) -> Float64:
-    """float64 ``[users]``: of users' weighed vectors; cells come sorted by user and label."""
+def _lengths(user: Int64, label: Int64, window: Int64, users: int) -> Float64:
+    """float64 ``[users]``: of users' weighed cells; these come sorted by user and label."""
     starts = np.flatnonzero(np.diff(user, prepend=-1) | np.diff(label, prepend=-1))
     turned = np.add.reduceat(matrix().T[window], starts, axis=0)
     squares = np.square(turned).sum(axis=1)
-    result: Float64 = np.sqrt(np.bincount(user[starts], squares).astype(np.float64))
+    result: Float64 = np.sqrt(np.bincount(user[starts], squares, users).astype(np.float64))
     return result
 
 

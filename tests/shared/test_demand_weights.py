@@ -18,6 +18,27 @@ def test_without_noise_the_counts_come_back() -> None:
     np.testing.assert_allclose(unweighed(weighed(counts)), counts, rtol=1e-12)
 
 
+def test_who_was_active_lately_counts_no_less_than_who_was_long_ago() -> None:
+    """The cut before weighing looks at all windows alike; the clip after it seldom cuts again."""
+    draw = np.random.default_rng(4)
+    cells = (draw.random((400, WINDOWS, 60)) < 0.06).astype(float)
+    cut = demand_weights.shares(cells.sum(axis=(1, 2)))
+    assert np.linalg.norm((cells * cut[:, None, None]).reshape(400, -1), axis=1) == pytest.approx(6)
+    lengths = np.linalg.norm(weighed(cells).reshape(400, -1), axis=1)
+    alone = np.minimum(1, 6 / lengths)
+    both = cut * np.minimum(1, 6 / (cut * lengths))
+
+    def newest(weight: np.ndarray) -> float:
+        """What is left of the newest window, over what is left of all."""
+        by_window = (cells.sum(axis=2) * weight[:, None]).sum(axis=0) / cells.sum(axis=(0, 2))
+        return float(by_window[-1] / by_window.mean())
+
+    assert newest(alone) < 0.99
+    assert newest(both) == pytest.approx(1, abs=0.005)
+    assert (cut * lengths > 6).mean() < 0.1
+    assert demand_weights.shares(np.array([0.0, 36.0, 144.0])).tolist() == [1, 1, 0.5]
+
+
 @given(st.lists(st.booleans(), min_size=WINDOWS, max_size=WINDOWS))
 def test_a_users_weighed_cells_are_exact_so_that_no_order_of_adding_shows(
     acted: list[bool],
