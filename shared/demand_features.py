@@ -27,7 +27,7 @@ _TOTAL_SMOOTHING = 0.4
 _HABIT_PRIOR = 10.0  # weeks that the site's usual share of surges is worth in a series
 _DISPERSION_PRIOR = 10.0  # expected count that the average dispersion is worth in a series
 _RECENT = 0.8  # weight of a surge a week further back
-_ANSWER_PRIOR = 3.0  # plan squared times level that the site's usual answer is worth in a series
+_ANSWER_PRIOR = 1.0  # plan squared times level that the site's usual answer is worth in a series
 _LEAST_PLAN = 0.02  # spread of a plan below which its changes are not told apart
 
 
