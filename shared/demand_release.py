@@ -117,7 +117,7 @@ def released_demand(
     if as_of is None or DemandBlock(region=region).tensor not in statistics:
         return {}
     name = NOISE_TENSOR + _at(region)
-    noise = statistics[name].astype(np.float64)
+    noise = statistics.get(name, np.zeros(0)).astype(np.float64)
     blocks = {
         block: tensor.astype(np.float64).T
         for tensor_name, tensor in statistics.items()

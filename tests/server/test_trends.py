@@ -193,3 +193,5 @@ def test_all_blocks_begin_where_the_data_does() -> None:
     assert released_demand(tensors, None) == {}
     with pytest.raises(ModelError, match="no covariance of 26 windows; release"):
         released_demand({**tensors, "demand_noise": noise[0]}, 7)
+    with pytest.raises(ModelError, match="no covariance of 26 windows; release"):
+        released_demand({"demand": values}, 7)
