@@ -211,8 +211,8 @@ def _events(
         understood = client.understand(typed)
         if understood.unread:
             typer.echo(
-                f"the model's vocabulary hardly knows the script of: "
-                f"{', '.join(understood.unread)}; a model with a multilingual backbone would know it",
+                f"the model hardly knows the script of: {', '.join(understood.unread)}; one with a "
+                "multilingual backbone would",
                 err=True,
             )
         typed_events = [each.model_dump(exclude={"similarity"}) for each in understood.events]

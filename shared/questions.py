@@ -26,9 +26,7 @@ from groundswell.shared.durations import Duration, format_duration
 
 MAX_EVENTS = 10_000
 MAX_TEXT = 1_000  # characters of one text, label or item key
-MAX_TOP = 1_000
-MAX_BATCH = 256
-MAX_FILTER = 1_000
+MAX_TOP, MAX_BATCH, MAX_FILTER = 1_000, 256, 1_000
 RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fades
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
