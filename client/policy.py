@@ -125,9 +125,10 @@ class SitePolicy(BaseModel):
     def paying_for(self, plan: Plan) -> Self:
         """This policy with entries of the menu for one more run of ``plan``, and caps to match.
 
-        Entries for a plan that asks for fewer survivors have its ``n_min``.
+        Entries for a plan that counts on fewer honest survivors have an ``n_min`` of their own.
         """
-        own = plan.n_min if plan.n_min < self.n_min else None
+        least = max(2, plan.n_min - plan.colluders + self.colluders)
+        own = least if least < self.n_min else None
         entries = [each.model_copy(update={"n_min": own}) for each in menu_for(plan, 1)]
         clip_norm = max(release.clip_norm for release in plan.releases)
         wider = self.model_copy(
@@ -268,7 +269,7 @@ class SitePolicy(BaseModel):
         price, menu = plan_price(plan), wider.price()
         entries = "; ".join(
             f'kind = "{each.kind}", sigma_min = {each.sigma_min:g}, q_max = {each.q_max:g}, '
-            f"count = {each.count}, n_min = {plan.n_min}"
+            f"count = {each.count}, n_min = {each.n_min}"
             for each in wider.menu[len(self.menu) :]
         )
         return (
