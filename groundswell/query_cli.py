@@ -141,6 +141,7 @@ def trends(
     action: Annotated[str | None, typer.Option(help="As search; default: all actions.")] = None,
     lead: Annotated[int, typer.Option(min=1, max=4, help="Windows until a restock arrives.")] = 2,
     top: Top = 20,
+    model: ModelName = None,
     json_file: Json = None,
 ) -> None:
     """How does demand move over the sites?
@@ -148,7 +149,9 @@ def trends(
     Example: groundswell query trends --label COFFEE
     """
     with _client(url, token_file) as client:
-        answer = client.trends(label or (), region=region, action=action, top=top, lead=lead)
+        answer = client.trends(
+            label or (), region=region, action=action, top=top, lead=lead, model=model
+        )
     if _written(answer, json_file):
         return
     by = f", {answer.action} alone" if answer.action else ""

@@ -154,10 +154,17 @@ class Client:
         action: str | None = None,
         top: int = 20,
         lead: int = 2,
+        model: str | None = None,
     ) -> TrendsAnswer:
         """Demand over the sites, by all actions or one; ``lead``: windows until a restock comes."""
         question = _checked(
-            TrendsRequest, labels=tuple(labels), region=region, action=action, top=top, lead=lead
+            TrendsRequest,
+            labels=tuple(labels),
+            region=region,
+            action=action,
+            top=top,
+            lead=lead,
+            model=model,
         )
         return self._transport.ask(question, TrendsAnswer)
 
@@ -257,10 +264,17 @@ class AsyncClient:
         action: str | None = None,
         top: int = 20,
         lead: int = 2,
+        model: str | None = None,
     ) -> TrendsAnswer:
         """See ``Client.trends``."""
         question = _checked(
-            TrendsRequest, labels=tuple(labels), region=region, action=action, top=top, lead=lead
+            TrendsRequest,
+            labels=tuple(labels),
+            region=region,
+            action=action,
+            top=top,
+            lead=lead,
+            model=model,
         )
         return await self._ask(question, TrendsAnswer)
 

@@ -191,10 +191,15 @@ class Registry:
         except ValidationError as error:
             raise ModelError("a version's record in the registry is damaged") from error
 
-    def listing(self) -> ModelsAnswer:
-        """All versions as callers are told, newest first."""
+    def listing(self, line: str = "") -> ModelsAnswer:
+        """All versions as callers are told, newest first.
+
+        Args:
+            line: whose champion is the default; where none is named and there are several lines,
+                no version is.
+        """
         lines = self.lines()
-        default = self.champion() if "" in lines or len(lines) == 1 else None
+        default = self.champion(line) if line or "" in lines or len(lines) == 1 else None
         return ModelsAnswer(
             default=default or "", models=tuple(self._told(entry) for entry in self.entries())
         )

@@ -47,6 +47,10 @@ def serve(
     text_engine: Annotated[
         TextEngineName, typer.Option(help="What encodes free text; int8 is fastest.")
     ] = TextEngineName.ONNX,
+    line: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Catalogue that answers by default, of several."),
+    ] = "",
     behind_proxy: Annotated[
         bool, typer.Option(help="A proxy before this gateway ends TLS.")
     ] = False,
@@ -84,7 +88,7 @@ def serve(
                 "tokens must not travel in clear",
                 "name --tls-cert and --tls-key, or say --behind-proxy",
             )
-        service, view = _of_registry(registry or "", files, key, coordinator, text_engine)
+        service, view = _of_registry(registry or "", files, key, coordinator, text_engine, line)
     run(service, view, binding)
 
 
@@ -97,7 +101,7 @@ def _of_folder(model: Path, text_engine: TextEngineName) -> tuple[QueryService, 
     from groundswell.shared.served import serve_folder
 
     source = FolderSource(model, partial(serve_folder, engine=text_engine))
-    service = QueryService(source, ModelTrends(lambda: source.model(None)))
+    service = QueryService(source, ModelTrends(source.model))
     return service, FinishedRun(model.resolve().parent)
 
 
@@ -107,8 +111,9 @@ def _of_registry(
     key: Path | None,
     coordinator: Path | None,
     text_engine: TextEngineName,
+    line: str,
 ) -> tuple[QueryService, FederationView]:
-    """All versions of a registry, guarded by its tokens."""
+    """All versions of a registry, guarded by its tokens; by default those of ``line`` answer."""
     from groundswell.server.gateway.federation import CoordinatorRuns, FinishedRun
     from groundswell.server.gateway.registry_source import RegistrySource, check_not_empty
     from groundswell.server.gateway.service import QueryService
@@ -119,10 +124,11 @@ def _of_registry(
 
     opened = Registry.open(registry, files, key)
     check_not_empty(opened)
-    source = RegistrySource(opened, partial(serve_folder, engine=text_engine))
+    source = RegistrySource(opened, partial(serve_folder, engine=text_engine), line=line)
     # Nobody waits for the first load, and a model that can't be read is told now.
-    source.model(None)
-    trends = ModelTrends(lambda: source.model(None))
+    if source.listing().default:
+        source.model(None)
+    trends = ModelTrends(source.model)
     view = CoordinatorRuns(coordinator) if coordinator else FinishedRun(Path(registry))
     return QueryService(source, trends, Tokens(opened.engine)), view
 

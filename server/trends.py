@@ -19,13 +19,13 @@ UNIT = "shoppers a window, very active ones counted in part"
 
 
 class ModelTrends:
-    """``TrendSource`` over the model that answers by default.
+    """``TrendSource`` over released models.
 
     Args:
-        model: gives that model; asked anew for every question.
+        model: gives a version or alias, for None the default; asked anew for every question.
     """
 
-    def __init__(self, model: Callable[[], ServedModel]) -> None:
+    def __init__(self, model: Callable[[str | None], ServedModel]) -> None:
         self._model = model
 
     def trends(self, request: TrendsRequest) -> TrendsAnswer:
@@ -36,7 +36,7 @@ class ModelTrends:
                 ``unknown-region``; ``unknown-action``: it released none of this action alone.
             InputError: the catalogue does not hold a label.
         """
-        model = self._model()
+        model = self._model(request.model)
         block = _block(model, request)
         for label in request.labels:
             if label not in model.forecaster.catalogue.index:

@@ -74,6 +74,7 @@ def trends_request(message: wire.TrendsRequest) -> TrendsRequest:
         labels=tuple(message.labels),
         region=message.region,
         action=message.action,
+        model=message.model,
         top=message.top,
         lead=message.lead,
     )

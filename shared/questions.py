@@ -166,6 +166,7 @@ class TrendsRequest(Question):
     labels: Texts = Field(default=(), description="unset: all")
     region: Text | None = Field(default=None, description="a region with a roster of its own")
     action: Text | None = Field(default=None, description="one action, as search; unset: all")
+    model: Version | None = Field(default=None, description="version or alias; unset: the default")
     top: int = Field(default=20, ge=1, le=MAX_TOP)
     lead: int = Field(default=2, ge=1, le=4, description="windows until a restock arrives")
 

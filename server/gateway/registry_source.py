@@ -24,6 +24,7 @@ class RegistrySource:
     Args:
         load: replaced in tests.
         clock: seconds, never falling.
+        line: whose champion answers by default, where there are models of several catalogues.
     """
 
     def __init__(
@@ -31,17 +32,20 @@ class RegistrySource:
         registry: Registry,
         load: Callable[[Path, str], ServedModel] = load_fast,
         clock: Callable[[], float] = time.monotonic,
+        line: str = "",
     ) -> None:
         self._registry = registry
         self._load = load
         self._clock = clock
+        self._line = line
+        self._default = f"{CHAMPION}@{line}" if line else CHAMPION
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, ServedModel] = OrderedDict()
         self._aliases: dict[str, tuple[str, float]] = {}
 
     def ready(self, name: str | None) -> ServedModel | None:
         """A loaded version, where its alias was looked up a moment ago."""
-        version = name or CHAMPION
+        version = name or self._default
         if _is_alias(version):
             known = self._aliases.get(version)
             if known is None or self._clock() - known[1] > LOOK_AGAIN_AFTER:
@@ -51,7 +55,7 @@ class RegistrySource:
 
     def model(self, name: str | None) -> ServedModel:
         """A version or alias, loaded; raises ``Refusal("unknown-model")``, ModelError."""
-        asked = name or CHAMPION
+        asked = name or self._default
         version = self._registry.show(asked).version
         self._aliases[asked] = (version, self._clock())
         if not _is_alias(asked):
@@ -60,7 +64,7 @@ class RegistrySource:
 
     def listing(self) -> ModelsAnswer:
         """All versions."""
-        return self._registry.listing()
+        return self._registry.listing(self._line)
 
     def promote(self, version: str) -> ModelsAnswer:
         """Make a version the champion; it is loaded first, so that nobody waits for it.
@@ -75,7 +79,7 @@ class RegistrySource:
 
     def rollback(self, line: str = "") -> ModelsAnswer:
         """Go back to a line's champion before; raises ``Refusal("no-earlier-version")``."""
-        self._registry.rollback(line)
+        self._registry.rollback(line or self._line)
         self._aliases.clear()
         return self.listing()
 

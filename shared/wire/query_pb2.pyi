@@ -224,18 +224,20 @@ class Habit(_message.Message):
     def __init__(self, times: _Optional[int] = ..., last_days: _Optional[float] = ..., every_days: _Optional[float] = ..., of_last_five_baskets: _Optional[int] = ..., words: _Optional[str] = ...) -> None: ...
 
 class TrendsRequest(_message.Message):
-    __slots__ = ("labels", "region", "top", "lead", "action")
+    __slots__ = ("labels", "region", "top", "lead", "action", "model")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
     LEAD_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     region: str
     top: int
     lead: int
     action: str
-    def __init__(self, labels: _Optional[_Iterable[str]] = ..., region: _Optional[str] = ..., top: _Optional[int] = ..., lead: _Optional[int] = ..., action: _Optional[str] = ...) -> None: ...
+    model: str
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., region: _Optional[str] = ..., top: _Optional[int] = ..., lead: _Optional[int] = ..., action: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Horizon(_message.Message):
     __slots__ = ("window", "p50", "p90")

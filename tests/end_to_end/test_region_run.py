@@ -84,7 +84,7 @@ def test_the_sites_of_the_region_release_once_more_and_the_other_one_does_not(
 
 def test_the_registered_model_answers_for_the_region(released: Released) -> None:
     served = serve_folder(released.run.model_folder)
-    source = ModelTrends(lambda: served)
+    source = ModelTrends(lambda _: served)
     for region in (None, "inland"):
         answer = source.trends(TrendsRequest(region=region))
         assert (answer.region, answer.sites) == (region, 3 if region else None)

@@ -26,7 +26,7 @@ from groundswell.shared.statistics import WeeklyDemand
 AS_OF = datetime(2025, 7, 7, tzinfo=UTC)
 
 
-def _same(model: ServedModel) -> ServedModel:
+def _same(model: ServedModel, name: str | None) -> ServedModel:
     return model
 
 
@@ -38,7 +38,7 @@ def with_demand(served: ServedModel, weeks: int = 26) -> ServedModel:
 
 
 def test_a_released_demand_is_answered(served: ServedModel) -> None:
-    source = ModelTrends(lambda: model)
+    source = ModelTrends(lambda _: model)
     model = with_demand(served)
     answer = source.trends(TrendsRequest())
     assert answer.as_of == AS_OF
@@ -56,7 +56,7 @@ def test_what_was_not_released_is_refused(served: ServedModel) -> None:
         with pytest.raises(Refusal) as caught:
             ModelTrends(partial(_same, model)).trends(TrendsRequest())
         assert caught.value.code == code
-    source = ModelTrends(lambda: with_demand(served))
+    source = ModelTrends(lambda _: with_demand(served))
     with pytest.raises(Refusal, match="of no region did") as refused:
         source.trends(TrendsRequest(region="north"))
     assert refused.value.code == "unknown-region"
@@ -115,7 +115,7 @@ def with_searches(served: ServedModel) -> ServedModel:
 
 
 def test_an_action_is_answered_from_its_own_block(served: ServedModel) -> None:
-    source = ModelTrends(lambda: model)
+    source = ModelTrends(lambda _: model)
     model = with_searches(served)
     searched, all_actions = (
         source.trends(TrendsRequest(labels=("SOUP",), action=action)) for action in ("search", None)
@@ -129,7 +129,7 @@ def test_an_action_is_answered_from_its_own_block(served: ServedModel) -> None:
 def test_an_action_that_the_run_did_not_release_is_refused_with_what_there_is(
     served: ServedModel,
 ) -> None:
-    source = ModelTrends(lambda: with_searches(served))
+    source = ModelTrends(lambda _: with_searches(served))
     with pytest.raises(Refusal, match="all actions together, search") as caught:
         source.trends(TrendsRequest(action="view"))
     assert caught.value.code == "unknown-action"
@@ -144,13 +144,13 @@ def test_an_answer_names_what_else_can_be_asked(served: ServedModel) -> None:
         demand={**model.demand, **dict.fromkeys(north, release)},
         regions={"north": Region(3, served.privacy)},
     )
-    source = ModelTrends(lambda: model)
+    source = ModelTrends(lambda _: model)
     everywhere, north_alone = (
         source.trends(TrendsRequest(region=region)) for region in (None, "north")
     )
     assert (everywhere.regions, everywhere.actions) == (("north",), ("search",))
     assert (north_alone.regions, north_alone.actions) == (("north",), ("view",))
-    alone = ModelTrends(lambda: with_demand(served)).trends(TrendsRequest())
+    alone = ModelTrends(lambda _: with_demand(served)).trends(TrendsRequest())
     assert (alone.regions, alone.actions) == ((), ())
 
 

@@ -260,7 +260,7 @@ def test_trends_of_the_region_are_answered_from_its_own_release(
     folder = model_with_region(country, plan, whole, north, tmp_path)
     served = serve_folder(folder)
     longer = lengthened(served)
-    source = ModelTrends(lambda: replace(served, demand=longer))
+    source = ModelTrends(lambda _: replace(served, demand=longer))
     answer = source.trends(TrendsRequest(region="north"))
     assert (answer.region, answer.sites) == ("north", 4)
     assert answer.trends[0].noise == tuple(longer[DemandBlock(region="north")].deviations)
