@@ -30,8 +30,7 @@ MAX_TOP, MAX_BATCH, MAX_FILTER = 1_000, 256, 1_000
 RISING, FADING = 1.25, 0.8  # lift above and below which an interest rises or fades
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
-# A version, or an alias, of a line where there are several (``champion@office``).
-Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,80}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,80}$")]  # or an alias
 Line = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,64}$")]
 # The first wrong one is told: gathering a million faults would hold up everyone.
 Texts = Annotated[tuple[Text, ...], FailFast(), Field(max_length=MAX_FILTER)]
