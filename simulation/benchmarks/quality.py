@@ -50,8 +50,10 @@ class Found:
     Attributes:
         seeds: a measurement for each seed.
         epsilon: both tiers' of the first seed; empty without privacy.
+        peer: of the same users in the same order, which other sites bring in another order.
     """
 
+    peer: Measurement
     seeds: list[Measurement] = field(default_factory=list)
     epsilon: dict[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
@@ -69,6 +71,7 @@ class Workshop:
         self._load = load
         self._rounds = rounds
         self._settings: dict[tuple[int, int, str], Setting] = {}
+        self._peers: dict[int, Measurement] = {}
 
     def config(self, cell: Cell) -> Config:
         """The configuration of a cell."""
@@ -105,17 +108,22 @@ class Workshop:
         }
         return evaluate(scorer, setting.measured), epsilon
 
-    def backoff(self) -> Measurement:
-        """The peer on the same rows."""
-        setting = self.setting(self.config(HEADLINE))
-        data = TrainingData(
-            setting.sites.pooled.histories,
-            setting.dataset.task,
-            setting.dataset.catalogue,
-            setting.dataset.times,
-            0,
-        )
-        return evaluate(baselines.make(BACKOFF).fit(data).scores, setting.measured)
+    def backoff(self, cell: Cell) -> Measurement:
+        """The peer on the cell's rows, users in the order of its sites."""
+        config = self.config(cell)
+        number = config.sites.number
+        if number not in self._peers:
+            setting = self.setting(config)
+            data = TrainingData(
+                setting.sites.pooled.histories,
+                setting.dataset.task,
+                setting.dataset.catalogue,
+                setting.dataset.times,
+                0,
+            )
+            fitted = baselines.make(BACKOFF).fit(data)
+            self._peers[number] = evaluate(fitted.scores, setting.measured)
+        return self._peers[number]
 
 
 def run(
@@ -153,15 +161,15 @@ def run(
     workshop = Workshop(load or (lambda c: complete_journey.load(c.sites.number)), rounds)
     found: dict[str, Found] = {}
     for cell in wanted:
-        each = found[cell.variant] = Found()
+        each = found[cell.variant] = Found(workshop.backoff(cell))
         for seed in range(seeds):
             start = time.monotonic()
             measured, each.epsilon = workshop.measure(cell, seed)
             each.seconds += time.monotonic() - start
             each.seeds.append(measured)
             told(f"{cell.variant}, seed {seed}: {measured.slices[ALL].mean('ndcg@10'):.4f}")
-    peer = Found([workshop.backoff()])
-    found[BACKOFF] = peer
+    peer = workshop.backoff(HEADLINE)
+    found[BACKOFF] = Found(peer, [peer])
     return _report(found, workshop.config(HEADLINE), seeds)
 
 
@@ -186,7 +194,7 @@ def _report(found: Mapping[str, Found], config: Config, seeds: int) -> dict[str,
         "seeds": seeds,
         "rounds": config.train.rounds,
         "cases": [
-            _case(variant, each, name, peer)
+            _case(variant, each, name)
             for variant, each in found.items()
             for name in each.seeds[0].slices
         ],
@@ -197,11 +205,13 @@ def _rows(measured: Measurement) -> dict[str, float]:
     return {name: float(sums.rows.sum()) for name, sums in measured.slices.items()}
 
 
-def _case(variant: str, found: Found, name: str, peer: Measurement) -> dict[str, Any]:
+def _case(variant: str, found: Found, name: str) -> dict[str, Any]:
     sums = [each.slices[name] for each in found.seeds]
-    other = peer.slices[name]
+    other = found.peer.slices[name]
     difference = None
-    if variant != BACKOFF and len(other.rows) == len(sums[0].rows):
+    if variant != BACKOFF:
+        if not np.array_equal(other.rows, sums[0].rows):
+            raise GroundswellError(f"{variant} and {BACKOFF} were measured on different rows")
         mean = np.mean([each.sums["ndcg@10"] for each in sums], axis=0)
         paired = paired_difference(mean, other.sums["ndcg@10"], other.rows)
         difference = {"against": BACKOFF, "ndcg@10": paired.mean, "se": paired.se}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
+from groundswell.shared.metrics import paired_difference
 from groundswell.simulation import audit_data
 from groundswell.simulation.benchmarks import quality
 from groundswell.simulation.benchmarks.quality_grid import ALL, Cell, cells
 from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.sites import by_hash
 
 
 def invented(config: Config) -> Dataset:
@@ -44,6 +48,30 @@ def test_both_sides_are_measured_on_the_same_rows(found: dict[str, Any]) -> None
     }
     assert len(set(rows.values())) == 1
     assert found["ratio"] == found["ours"] / found["peer"]
+
+
+def test_a_cell_of_other_sites_is_paired_with_the_peer_on_its_own_order_of_users() -> None:
+    """Users stand in the order of their sites: paired elsewise, rows of two users would meet."""
+
+    def divided(config: Config) -> Dataset:
+        whole = invented(config)
+        frame = pl.concat(whole.sites.values()).with_columns(user=pl.col("site") + pl.col("user"))
+        return replace(whole, sites=by_hash(frame, config.sites.number))
+
+    plain = {"privacy.eps_l": 1e4, "train.evaluations": 0, "privacy.n_min": 3}
+    usual = Cell("not_private", {**plain, "sites.number": 4}, noisy=False)
+    more = Cell("sites_6", {**plain, "sites.number": 6}, noisy=False)
+    shop = quality.Workshop(divided, rounds=1)
+    measured = shop.measure(more, 0)[0].slices["all"]
+    own, other = (shop.backoff(cell).slices["all"] for cell in (more, usual))
+    right, wrong = (
+        paired_difference(measured.sums["ndcg@10"], peer.sums["ndcg@10"], measured.rows).se
+        for peer in (own, other)
+    )
+    assert right != pytest.approx(wrong)
+    found = quality.run(seeds=1, rounds=1, chosen=(usual, more), load=divided)
+    (case,) = (c for c in found["cases"] if (c["variant"], c["slice"]) == ("sites_6", "all"))
+    assert case["paired"]["se"] == pytest.approx(right)
 
 
 def test_a_private_run_spends_no_more_than_its_cap_and_a_plain_one_has_no_epsilon(
