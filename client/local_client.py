@@ -10,7 +10,8 @@ from typing import Any, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from groundswell.shared.errors import Refusal
+from groundswell.client.local_times import check_time
+from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.messages import from_message
 from groundswell.shared.promotions import Promotion
 from groundswell.shared.questions import ExplainAnswer, LabelTrend
@@ -20,6 +21,15 @@ from groundswell.shared.wire import query_pb2 as query
 SERVICE = "groundswell.local.v1.Local"
 M = TypeVar("M", bound=Message)
 _LARGEST = 512 * 1024 * 1024
+
+
+class WrongInput(InputError):
+    """Wrong input that the vault found, in the vault's own line."""
+
+    def __init__(self, line: str) -> None:
+        key, _, rest = line.partition(": ")
+        super().__init__(key, None, rest, "")
+        self.args = (line,)
 
 
 class LocalClient:
@@ -40,12 +50,13 @@ class LocalClient:
         """Every own user's interests, by pseudonym; ``at`` in microseconds.
 
         Raises:
+            InputError: the vault finds a question wrong; so do the others.
             Refusal: the socket can't be opened or the vault declines; so do the others.
         """
         call = self._channel.unary_stream(
             f"/{SERVICE}/Score", wire.ScoreRequest.SerializeToString, wire.UserForecast.FromString
         )
-        request = wire.ScoreRequest(at=at or 0, top=top or 0)
+        request = wire.ScoreRequest(at=_time(at), top=top or 0)
         answers = iter(call(request, timeout=self._seconds))
         while True:
             answer = self._told(lambda: next(answers, None))
@@ -55,7 +66,7 @@ class LocalClient:
 
     def audience(self, label: str, top: int, at: int | None = None) -> wire.AudienceAnswer:
         """The users for whom a label is most probable."""
-        request = wire.AudienceRequest(label=label, top=top, at=at or 0)
+        request = wire.AudienceRequest(label=label, top=top, at=_time(at))
         return self._ask("Audience", request, wire.AudienceAnswer)
 
     def trends(
@@ -78,7 +89,7 @@ class LocalClient:
             labels=labels,
             windows=windows or 0,
             lead=lead or 0,
-            at=at or 0,
+            at=_time(at),
             action=action or "",
             plan=[_line(each) for each in plan],
         )
@@ -87,7 +98,7 @@ class LocalClient:
 
     def explain(self, user: str, label: str | None = None, at: int | None = None) -> ExplainAnswer:
         """Which of a user's past events made a forecast."""
-        request = wire.ExplainUserRequest(user=user, label=label or "", at=at or 0)
+        request = wire.ExplainUserRequest(user=user, label=label or "", at=_time(at))
         return from_message(self._ask("Explain", request, query.ExplainAnswer), ExplainAnswer)
 
     def close(self) -> None:
@@ -118,9 +129,22 @@ class LocalClient:
         except grpc.RpcError as error:
             code, details = error.code(), error.details()
             if code is grpc.StatusCode.UNAVAILABLE:
-                rule = f"{self._socket} can't be opened; is the site up, and may you open it?"
+                rule = (
+                    f"{self._socket} can't be opened: a vault that is starting, as after "
+                    "`groundswell site model`, takes some seconds; else see `groundswell site "
+                    "status`, and whether you may open it"
+                )
                 raise Refusal("unreachable", rule) from error
+            if code is grpc.StatusCode.INVALID_ARGUMENT:
+                raise WrongInput(details or code.name) from error
+            if code is grpc.StatusCode.FAILED_PRECONDITION and details:
+                raise Refusal(*details.split(": ", 1)) from error
             raise Refusal(code.name.lower().replace("_", "-"), details or code.name) from error
+
+
+def _time(at: int | None) -> int:
+    """A time on the wire, where 0 is none."""
+    return 0 if at is None else check_time(at)
 
 
 def _line(promotion: Promotion) -> wire.Promotion:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from groundswell.client.scorer import Scorer
+from groundswell.client.local_times import check_time
+from groundswell.client.scorer import Scorer, UserForecast
 from groundswell.shared.demand_trends import HORIZONS
 from groundswell.shared.durations import format_duration
 from groundswell.shared.envelopes import parse
@@ -24,19 +25,36 @@ SERVICE = "groundswell.local.v1.Local"
 MAX_TOP = 1_000_000
 MAX_WINDOWS = 520
 DEFAULT_LEAD = 2
+NO_MODEL = "no-model"
+_CODES = {"unknown-user": "NOT_FOUND", NO_MODEL: "FAILED_PRECONDITION"}
+_FAILED = "the question could not be answered; the vault's log says why"
 A = TypeVar("A")
 
 
 class LocalCalls:
-    """Translates; the scorer does the rest."""
+    """Translates; the scorer does the rest.
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    Args:
+        scorer: or why there is none; every question is answered with that then.
+    """
+
+    def __init__(self, scorer: Scorer | Refusal) -> None:
+        self._given = scorer
+
+    @property
+    def _scorer(self) -> Scorer:
+        if isinstance(self._given, Refusal):
+            raise Refusal(self._given.code, self._given.rule)
+        return self._given
 
     def score(self, data: bytes, context: grpc.ServicerContext) -> Iterator[wire.UserForecast]:
         """Score: one message a user."""
-        request = self._guarded(context, lambda: parse(wire.ScoreRequest, data))
-        rows = self._scorer.score(request.at or None, request.top or None)
+
+        def begin() -> Iterator[UserForecast]:
+            request = parse(wire.ScoreRequest, data)
+            return self._scorer.score(_time(request.at), request.top or None)
+
+        rows = self._guarded(context, begin)
         while context.is_active():
             row = self._guarded(context, lambda: next(rows, None))
             if row is None:
@@ -50,7 +68,7 @@ class LocalCalls:
             request = parse(wire.AudienceRequest, data)
             if not 1 <= request.top <= MAX_TOP:
                 raise InputError("top", request.top, f"must lie in 1..{MAX_TOP}", "ask for less")
-            members = self._scorer.audience(request.label, request.top, request.at or None)
+            members = self._scorer.audience(request.label, request.top, _time(request.at))
             return wire.AudienceAnswer(
                 model_version=self._scorer.model.version,
                 members=[
@@ -74,7 +92,7 @@ class LocalCalls:
                     f"must lie in 0..{MAX_WINDOWS} and 1..{HORIZONS}",
                     "ask for less",
                 )
-            at = request.at or self._scorer.now
+            at = _time(request.at) or self._scorer.now
             found = self._scorer.trends(
                 tuple(request.labels),
                 windows or None,
@@ -97,7 +115,8 @@ class LocalCalls:
 
         def work() -> query.ExplainAnswer:
             request = parse(wire.ExplainUserRequest, data)
-            answer = self._scorer.explain(request.user, request.label or None, request.at or None)
+            at = _time(request.at)
+            answer = self._scorer.explain(request.user, request.label or None, at)
             return to_message(answer, query.ExplainAnswer)
 
         return self._guarded(context, work)
@@ -109,13 +128,21 @@ class LocalCalls:
         except InputError as error:
             code, details = "INVALID_ARGUMENT", str(error)
         except Refusal as error:
-            code = "NOT_FOUND" if error.code == "unknown-user" else "INVALID_ARGUMENT"
+            code = _CODES.get(error.code, "INVALID_ARGUMENT")
             details = f"{error.code}: {error.rule}"
         except GroundswellError as error:
             log.error("a local question failed: %s", type(error).__name__)
-            code, details = "INTERNAL", "the question failed; the site's log says why"
+            code, details = "INTERNAL", _FAILED
+        except Exception:  # house: the last wall; gRPC would send the exception's text
+            log.exception("a local question failed")
+            code, details = "INTERNAL", _FAILED
         context.abort(grpc.StatusCode[code], details)
         raise RuntimeError("a call that was aborted went on")
+
+
+def _time(at: int) -> int | None:
+    """A time of the wire: 0 is none."""
+    return check_time(at) if at else None
 
 
 def _plan(request: wire.SiteTrendsRequest) -> tuple[Promotion, ...]:
@@ -132,7 +159,7 @@ def _plan(request: wire.SiteTrendsRequest) -> tuple[Promotion, ...]:
     )
 
 
-def local_handlers(scorer: Scorer) -> Callable[[grpc.Server], None]:
+def local_handlers(scorer: Scorer | Refusal) -> Callable[[grpc.Server], None]:
     """Registers the service; hand it to ``sockets.listen``."""
     calls = LocalCalls(scorer)
     unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler

@@ -6,16 +6,17 @@ They come from the vault, over the local socket, and concern the site's own user
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from groundswell.client.local_times import check_time
 from groundswell.client.site import Site
 from groundswell.client.site_running import restart_vault
-from groundswell.shared.errors import InputError
+from groundswell.shared.errors import InputError, Refusal
 
 answers = typer.Typer()
 
@@ -24,6 +25,7 @@ At = Annotated[
     str | None, typer.Option(metavar="TIME", help="ISO 8601; default: just after the last event.")
 ]
 _HERE = Path("site")
+_COLUMNS = {"user": str, "label": str, "probability": float, "lift": float, "trend": str}
 
 
 @answers.command("model")
@@ -35,14 +37,10 @@ def set_model(
 
     Example: groundswell site model runs/demo/model north
     """
-    if not (model / "manifest.json").exists():
-        raise InputError("MODEL", str(model), "is no model folder", "name one with a manifest")
+    from groundswell.client.site_model import use_model
+
     site = Site.open(folder.absolute())
-    fresh = site.folder / ".model.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(model, fresh)
-    shutil.rmtree(site.model_folder, ignore_errors=True)
-    fresh.rename(site.model_folder)
+    use_model(site, model)
     restart_vault(site)
     typer.echo(f"model of {folder} replaced; a running vault starts anew with it, in some seconds")
 
@@ -60,9 +58,11 @@ def score(
     """
     import polars as pl
 
+    _check_out(out)
+    time = _microseconds(at)
     rows: list[dict[str, Any]] = []
     with _client(folder) as client:
-        for user in client.score(_microseconds(at), top or None):
+        for user in client.score(time, top or None):
             rows += [
                 {
                     "user": user.user,
@@ -73,11 +73,16 @@ def score(
                 }
                 for each in user.interests
             ]
-    frame = pl.DataFrame(rows)
-    if out.suffix == ".csv":
-        frame.write_csv(out)
-    else:
-        frame.write_parquet(out)
+    frame = pl.DataFrame(rows, schema=_COLUMNS)
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        if out.suffix == ".csv":
+            frame.write_csv(part)
+        else:
+            frame.write_parquet(part)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
     typer.echo(f"{len(frame)} rows in {out}")
 
 
@@ -147,8 +152,25 @@ def explain(
     site = Site.open(folder.absolute())
     name = pseudonym(user, site.data_key().pseudonym_key)
     with _client(folder) as client:
-        answer = client.explain(name, label, _microseconds(at))
+        try:
+            answer = client.explain(name, label, _microseconds(at))
+        except Refusal as refusal:
+            if refusal.code != "not-found":
+                raise
+            rule = "the site's store holds no such user"
+            remedy = "name one as in the sources, with events"
+            raise InputError("USER", user, rule, remedy) from refusal
     typer.echo(json.dumps(answer.model_dump(mode="json"), indent=1))
+
+
+def _check_out(out: Path) -> None:
+    """Before users are scored, which takes long."""
+    if out.suffix not in (".parquet", ".csv"):
+        rule = "is written as Parquet or CSV"
+        raise InputError("--out", str(out), rule, "name a file that ends in .parquet or .csv")
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        rule = "can't be written: its folder is not there or not yours to write in"
+        raise InputError("--out", str(out), rule, "name a file in a folder that you may write in")
 
 
 def _client(folder: Path) -> Any:
@@ -165,4 +187,4 @@ def _microseconds(at: str | None) -> int | None:
     except ValueError as error:
         raise InputError("--at", at, "is no time", "write it like 2026-01-31T12:00") from error
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(zoned.timestamp() * 1_000_000)
+    return check_time(round(zoned.timestamp() * 1_000_000), "--at", at)

@@ -19,7 +19,7 @@ import torch
 from groundswell.client import enrolment
 from groundswell.client.contributions import SiteData
 from groundswell.client.ledger import Ledger
-from groundswell.client.local_server import local_handlers
+from groundswell.client.local_server import NO_MODEL, local_handlers
 from groundswell.client.scorer import Scorer
 from groundswell.client.site import Site
 from groundswell.client.sockets import listen
@@ -30,7 +30,7 @@ from groundswell.shared import armour
 from groundswell.shared.backbone import Backbone, encode_catalogue, load_backbone
 from groundswell.shared.backbone_name import DEFAULT
 from groundswell.shared.envelopes import parse
-from groundswell.shared.errors import GroundswellError
+from groundswell.shared.errors import GroundswellError, Refusal
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.logs import configure_logging
 from groundswell.shared.plan import Plan
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 _METRICS_SECONDS = 5.0
 _STOP_SECONDS = 5.0
+_SET_MODEL = "`groundswell site model MODEL DIR` sets a model of the site's catalogue"
 
 
 class DeployedVault(Vault):
@@ -127,13 +128,30 @@ def open_vault(site: Site, clock: Callable[[], float] = time.time) -> tuple[Depl
 def serve_local(site: Site) -> grpc.Server:
     """Answer the shop's own callers with the site's model, on the local socket.
 
+    Where the model can't be used, the callers are told so: training goes on without it.
+
     Raises:
-        InputError: the model is of another catalogue than the store.
+        InputError: the socket can't be made.
     """
-    served = serve_folder(site.model_folder)
-    scorer = Scorer(served, site.store().load(), site.catalogue().hash)
+    scorer = _scorer(site)
+    if isinstance(scorer, Refusal):
+        log.error("the shop's own callers get no answers: %s", scorer)
     group = site.settings.callers_group or None
     return listen(site.local_socket, local_handlers(scorer), group=group, workers=4)
+
+
+def _scorer(site: Site) -> Scorer | Refusal:
+    if not site.model_folder.exists():
+        return Refusal(NO_MODEL, f"the site has no model yet; {_SET_MODEL}")
+    try:
+        served = serve_folder(site.model_folder)
+        return Scorer(served, site.store().load(), site.catalogue().hash)
+    except GroundswellError as error:
+        return Refusal(NO_MODEL, f"the site's model can't be used: {error}; {_SET_MODEL}")
+    except Exception:  # house: whatever is wrong with a model, the site goes on training
+        log.exception("loading the site's model failed")
+        reason = "the site's model can't be loaded, the vault's log says why"
+        return Refusal(NO_MODEL, f"{reason}; {_SET_MODEL}")
 
 
 def main(arguments: list[str]) -> int:
@@ -153,9 +171,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     group = site.settings.relay_user or None
-    servers = [serve_relay(vault, site.relay_socket, group)]
-    if site.model_folder.exists():
-        servers.append(serve_local(site))
+    servers = [serve_relay(vault, site.relay_socket, group), serve_local(site)]
     log.info("%s serves", vault.name)
     while not stop.wait(_METRICS_SECONDS):
         vault.telemetry.write()

@@ -20,6 +20,7 @@ Float64 = NDArray[np.float64]
 MAX_PROMOTIONS = 50_000
 MAX_KINDS = 4
 DEFAULT_KIND = "promotion"
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,13 @@ class Promotion:
 def parse_day(text: str, key: str) -> date:
     """A day of a plan, ``YYYY-MM-DD``; raises InputError under ``key``."""
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError as error:
         raise InputError(key, text, "is no day", "write it like 2026-01-31") from error
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        rule = f"must lie in the years {FIRST_YEAR}..{LAST_YEAR}"
+        raise InputError(key, text, rule, "name a day that a promotion can have")
+    return found
 
 
 def planned(

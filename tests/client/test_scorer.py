@@ -184,7 +184,7 @@ def test_the_local_socket_answers_the_same(scorer: Scorer, local: LocalClient) -
     assert [row.user for row in local.score(top=1)] == ["anna", "bo", "cleo"]
     members = local.audience("COFFEE", 2).members
     assert [each.user for each in members] == [e.user for e in scorer.audience("COFFEE", 2)]
-    with pytest.raises(Refusal, match="does not know it"):
+    with pytest.raises(InputError, match="does not know it"):
         local.trends(action="share")
     assert local.explain("anna", "COFFEE") == scorer.explain("anna", "COFFEE")
 
@@ -192,9 +192,9 @@ def test_the_local_socket_answers_the_same(scorer: Scorer, local: LocalClient) -
 def test_the_local_socket_says_what_is_wrong(local: LocalClient, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="not-found"):
         local.explain("nobody")
-    with pytest.raises(Refusal, match="no such label"):
+    with pytest.raises(InputError, match="no such label"):
         local.audience("nothing", 3)
-    with pytest.raises(Refusal, match="must lie in"):
+    with pytest.raises(InputError, match="must lie in"):
         local.audience("COFFEE", 0)
     with pytest.raises(Refusal, match="can't be opened"):
         LocalClient(tmp_path / "none.sock", seconds=2).audience("COFFEE", 1)
@@ -317,7 +317,7 @@ def test_a_plan_goes_over_the_local_socket(
         )
         assert client.trends(["TEA"], at=END) == scorer.trends(["TEA"], at=END)
         wrong = replace(plan[0], label="nothing")
-        with pytest.raises(Refusal, match=r"plan, line 1: label.*no such label"):
+        with pytest.raises(InputError, match=r"plan, line 1: label.*no such label"):
             client.trends(["TEA"], at=END, plan=[wrong])
     server.stop(None)
 
