@@ -12,6 +12,7 @@ Float64 = NDArray[np.float64]
 _STEPS = 20
 _SMALL = 1e-3
 _STILL = 1e-9
+_LEAST_SHARE = 0.1  # of rows that a column counts as moving in, where it moves in fewer
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Linear:
 
     Attributes:
         weights: float64 ``[1 + F]``, the intercept first.
-        mean, spread: float64 ``[F]``.
+        mean, spread: float64 ``[F]``; the spread of a column that is 0 in nearly all rows is taken
+            as if it were not in one of ten.
     """
 
     weights: Float64
@@ -86,6 +88,11 @@ def log_odds(probability: Float64) -> Float64:
 def _scale(x: Float64) -> tuple[Float64, Float64]:
     mean: Float64 = np.asarray(x.mean(axis=0), dtype=np.float64)
     spread: Float64 = np.asarray(x.std(axis=0), dtype=np.float64)
+    # A column that is 0 but for a few rows, such as a plan of one label's promotions, has a spread
+    # near 0: standardised by it, those rows would stand out by so much that the penalty hardly bit,
+    # and what happened to come in them would be learned as a rule.
+    share = np.maximum((x != 0).mean(axis=0), _STILL)
+    spread = spread * np.sqrt(np.maximum(1.0, _LEAST_SHARE / share))
     # Nothing was learned of a column that never moved: it counts for nothing when it does.
     return mean, np.where(spread > _STILL, spread, np.inf)
 

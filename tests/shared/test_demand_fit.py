@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from groundswell.shared.demand_fit import log_odds, logistic, ridge, sigmoid
 
@@ -36,6 +37,32 @@ def test_a_column_that_never_moved_counts_for_nothing_when_it_does() -> None:
     found = ridge(x, x[:, 0], 1.0)
     moved = x + np.array([0.0, 5.0])
     assert found.at(moved) == pytest.approx(found.at(x))
+
+
+def sparse(rows: int, moving: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A column of noise and one that moves in the first rows alone; in those all came."""
+    x = np.random.default_rng(4).normal(size=(rows, 2))
+    x[:, 1] = np.arange(rows) < moving
+    outcome = np.random.default_rng(5).random(rows) < 0.2
+    outcome[:moving] = True
+    return x, outcome
+
+
+def test_a_column_that_moves_in_few_rows_teaches_as_little_as_they_are() -> None:
+    """Three rows of thousands say next to nothing against a penalty of many rows."""
+    x, outcome = sparse(10_000, 3)
+    target = np.where(x[:, 1] > 0, 5.0, 0.0) + x[:, 0]
+    assert abs(ridge(x, target, 80.0).at(np.array([[0.0, 1.0]]))[0]) < 1.5
+    usual, moved = sigmoid(logistic(x, outcome, 60.0).at(np.array([[0.0, 0.0], [0.0, 1.0]])))
+    assert usual == pytest.approx(0.2, abs=0.02)
+    assert moved < 0.4
+
+
+def test_a_column_that_moves_in_enough_rows_is_penalised_as_any_other() -> None:
+    x, outcome = sparse(10_000, 1000)
+    target = np.where(x[:, 1] > 0, 5.0, 0.0) + x[:, 0]
+    assert ridge(x, target, 80.0).at(np.array([[0.0, 1.0]]))[0] > 4.5
+    assert sigmoid(logistic(x, outcome, 60.0).at(np.array([[0.0, 1.0]])))[0] > 0.8
 
 
 @pytest.mark.parametrize("came", [False, True])
