@@ -120,12 +120,31 @@ class RegionResult(_Model):
     privacy: Privacy
 
 
+class Spent(_Model):
+    """What a site's ledger has spent on one tier, and its policy's cap; both at the plan's delta.
+
+    Attributes:
+        cap: null where the policy caps the other tier alone.
+    """
+
+    used: Number
+    cap: Number
+
+
+class SiteSpent(_Model):
+    """One site's own ledger, all releases that it took part in together."""
+
+    central: Spent
+    local: Spent
+
+
 class Results(_Model):
     """The whole file.
 
     Attributes:
         privacy: of everything that the run released, the regions' releases included.
         regions: a key of the file where there are any.
+        sites: what each site's own ledger has spent; no key of the file under ``--no-privacy``.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -136,6 +155,7 @@ class Results(_Model):
     paired: tuple[Paired, ...]
     rounds: tuple[Round, ...]
     regions: dict[str, RegionResult] = {}
+    sites: dict[str, SiteSpent] = {}
     seconds: float = Field(ge=0)
     peak_rss_mib: float = Field(ge=0)
 
@@ -154,7 +174,7 @@ class Results(_Model):
 
     def json_text(self) -> str:
         """Indented JSON, keys in the order of the schema, a final newline."""
-        unused = set() if self.regions else {"regions"}
+        unused = {key for key in ("regions", "sites") if not getattr(self, key)}
         payload = self.model_dump(mode="json", by_alias=True, exclude=unused)
         return json.dumps(payload, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -22,7 +22,7 @@ from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.evaluate import evaluate
 from groundswell.simulation.models import Variant
 from groundswell.simulation.progress import Progress
-from groundswell.simulation.promise import no_privacy, privacy_of
+from groundswell.simulation.promise import no_privacy, privacy_of, spent_of
 from groundswell.simulation.report import write_report
 from groundswell.simulation.running import (
     Options,
@@ -105,6 +105,7 @@ def _simulate(
             )
             for name, each in found.regions.items()
         },
+        sites=found.sites,
         seconds=time.monotonic() - began,
         peak_rss_mib=peak_rss_mib(),
     )
@@ -212,6 +213,7 @@ def _keep_promise(
             if options.private
             else no_privacy(excludes)
         )
+        found.sites = spent_of(plan, ledgers, agreed.policies) if options.private else {}
         heads = {
             name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
             for name, ledger in ledgers.items()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from groundswell.client.ledger import Ledger
+from groundswell.client.policy import SitePolicy
 from groundswell.client.spending import Tier
 from groundswell.shared.accounting import central_multiplier, tpr_bound
 from groundswell.shared.plan import GRADIENT, Plan
-from groundswell.shared.results import Privacy, TierPrivacy
+from groundswell.shared.results import Privacy, SiteSpent, Spent, TierPrivacy
 
 REHEARSAL = "rehearsal: seeded, not a release"
 NOT_PRIVATE = "no privacy: --no-privacy was set"
@@ -33,6 +34,25 @@ def privacy_of(plan: Plan, ledgers: Iterable[Ledger], excludes: Iterable[str]) -
         local=_tier(local, local.epsilon, sigma),
         excludes=(*ALWAYS_EXCLUDED, *excludes),
     )
+
+
+def spent_of(
+    plan: Plan, ledgers: Mapping[str, Ledger], policies: Mapping[str, SitePolicy]
+) -> dict[str, SiteSpent]:
+    """Each site's own figures, by name.
+
+    Args:
+        policies: of the sites whose own is not the narrowest for ``plan``.
+    """
+    narrowest = SitePolicy.for_plan(plan)
+    found = {}
+    for name, ledger in ledgers.items():
+        spend, policy = ledger.spend(), policies.get(name, narrowest)
+        found[name] = SiteSpent(
+            central=Spent(used=spend.central.epsilon, cap=policy.eps_c),
+            local=Spent(used=spend.local.epsilon, cap=policy.eps_l),
+        )
+    return found
 
 
 def no_privacy(excludes: Iterable[str]) -> Privacy:

@@ -12,7 +12,7 @@ from groundswell.server.checkpointing import RoundRecord
 from groundswell.server.rounds import Outcome, Report
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
-from groundswell.shared.results import DataSize, Privacy, Round
+from groundswell.shared.results import DataSize, Privacy, Round, SiteSpent
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.evaluate import Measurement
 from groundswell.simulation.federated import Federated, run_in_process
@@ -61,6 +61,7 @@ class Outcomes:
     Attributes:
         measured: measurements of each model, one a seed.
         privacy, records, model: of the model that is saved.
+        sites: what each site's ledger has spent on it.
         regions: what the sites of each region released by themselves.
     """
 
@@ -70,6 +71,7 @@ class Outcomes:
     model: ModelState | None = None
     plan: Plan | None = None
     regions: dict[str, Released] = field(default_factory=dict)
+    sites: dict[str, SiteSpent] = field(default_factory=dict)
 
     def add(self, name: str, measurement: Measurement) -> None:
         """Note one model's measurement for one more seed."""

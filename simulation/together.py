@@ -21,7 +21,7 @@ from groundswell.shared.blocks import own_statistics
 from groundswell.shared.config_file import LoadedConfig
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import Plan
-from groundswell.shared.results import DataSize, Privacy, Results, write_whole
+from groundswell.shared.results import DataSize, Privacy, Results, SiteSpent, write_whole
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation import models, run_out, summaries
 from groundswell.simulation.central import train_centrally
@@ -31,7 +31,7 @@ from groundswell.simulation.federation import fit_baselines
 from groundswell.simulation.joint import JointSetting
 from groundswell.simulation.models import Variant
 from groundswell.simulation.progress import Progress
-from groundswell.simulation.promise import no_privacy, privacy_of
+from groundswell.simulation.promise import no_privacy, privacy_of, spent_of
 from groundswell.simulation.report import write_report
 from groundswell.simulation.running import (
     Options,
@@ -59,6 +59,7 @@ class _Saved:
     model: ModelState = field(repr=False)
     records: tuple[RoundRecord, ...]
     privacy: Privacy
+    sites: dict[str, SiteSpent]
 
 
 def simulate_together(
@@ -214,13 +215,14 @@ def _federated(
             if options.private
             else no_privacy(excludes)
         )
+        sites = spent_of(plan, running.ledgers, {}) if options.private else {}
         if saved:
             heads = {
                 name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
                 for name, ledger in running.ledgers.items()
             }
             write_whole(options.out / "heads.json", (json.dumps(heads, indent=1) + "\n").encode())
-        left = _Saved(plan, running.model, running.state.records, privacy)
+        left = _Saved(plan, running.model, running.state.records, privacy, sites)
     progress.phase(f"measuring {variant.name}", 0)
     for part, outcomes in zip(joint.parts, found, strict=True):
         scorer = model_scorer(part.pooled_workplace(plan), left.model)
@@ -249,7 +251,7 @@ def _write_part(
     """
     catalogue = part.dataset.catalogue
     out = options.out / FOLDER / catalogue.name
-    alone = replace(saved, records=())
+    alone = replace(saved, records=(), sites={})
     results = _results(options, data_size(part), found.measured, alone, began)
     number = saved.plan.catalogue_number(catalogue.hash) or 0
     own_state = replace(
@@ -275,6 +277,7 @@ def _results(
         rows=tuple(row for name, each in measured.items() for row in summaries.rows(name, each)),
         paired=tuple(summaries.paired(measured, models.BACKOFF)),
         rounds=training_rounds(saved.records, options.private),
+        sites=saved.sites,
         seconds=time.monotonic() - began,
         peak_rss_mib=peak_rss_mib(),
     )

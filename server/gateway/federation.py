@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,7 +41,7 @@ class NoFederation:
 
 
 class FinishedRun:
-    """A run's output folder: ``results.json`` and the sites' folders beside the model.
+    """A run's output folder: ``results.json``, whose ``sites`` tell what each ledger has spent.
 
     Args:
         folder: what ``groundswell simulate --out`` left.
@@ -52,7 +51,7 @@ class FinishedRun:
         self._folder = folder
 
     def health(self) -> FederationAnswer:
-        """The run's learning curve, and what each site's users have spent of the budget.
+        """The run's learning curve, and what each site's users have spent of its own budget.
 
         Raises:
             ModelError: ``results.json`` is damaged.
@@ -63,42 +62,31 @@ class FinishedRun:
         try:
             results: dict[str, Any] = json.loads(path.read_text("utf-8"))
             privacy = results["privacy"]
-            caps = self._caps()
+            spent = results.get("sites", {})
             return FederationAnswer(
                 state="finished",
                 private=privacy["private"],
                 seeded=privacy["seeded"],
                 delta=privacy["delta"],
-                sites=self._sites(privacy, len(results["rounds"]), caps),
+                sites=self._sites(spent, len(results["rounds"])),
                 rounds=tuple(RoundPoint.model_validate(each) for each in results["rounds"]),
                 quality=_quality(results["rows"]),
             )
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             raise ModelError(f"{path.name} can't be read: {error}") from error
 
-    def _caps(self) -> dict[str, float]:
-        """The caps of the run's configuration; empty where there is none beside the results."""
-        path = self._folder / "config.toml"
-        if not path.exists():
-            return {}
-        section = tomllib.loads(path.read_text("utf-8")).get("privacy", {})
-        pairs = (("central", "eps_c"), ("local", "eps_l"))
-        return {tier: float(section[key]) for tier, key in pairs if key in section}
-
-    def _sites(
-        self, privacy: dict[str, Any], rounds: int, caps: dict[str, float]
-    ) -> tuple[SiteHealth, ...]:
+    def _sites(self, spent: dict[str, Any], rounds: int) -> tuple[SiteHealth, ...]:
         folder = self._folder / "sites"
-        names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+        names = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
         return tuple(
             SiteHealth(
                 name=name,
                 state="finished",
                 rounds=rounds,
-                central=_budget(privacy["central"], caps.get("central")),
-                local=_budget(privacy["local"], caps.get("local")),
+                central=_budget(spent.get(name, {}).get("central")),
+                local=_budget(spent.get(name, {}).get("local")),
             )
-            for name in names
+            for name in sorted(names | set(spent))
         )
 
 
@@ -193,10 +181,11 @@ def _point(record: RoundRecord) -> RoundPoint:
     )
 
 
-def _budget(tier: dict[str, Any], cap: float | None) -> Budget | None:
-    """What is spent of the cap, or of what was reserved where no cap is known."""
-    used, cap = tier.get("epsilon"), cap if cap is not None else tier.get("reserved_epsilon")
-    return None if used is None or cap is None else Budget(used=used, cap=cap)
+def _budget(tier: dict[str, Any] | None) -> Budget | None:
+    """None where a site's policy caps the other tier alone, or nothing was charged."""
+    if tier is None or tier["used"] is None or tier["cap"] is None:
+        return None
+    return Budget(used=tier["used"], cap=tier["cap"])
 
 
 def _quality(rows: list[dict[str, Any]]) -> tuple[Comparison, ...]:

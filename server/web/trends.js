@@ -8,10 +8,12 @@ import { day, known, number, percent, word } from "./words.js";
 
 const SURGE = 0.5;
 const FEW = 12; // labels in the noise that are listed at once
+const MOST = 1000; // labels that the gateway tells at once
+const LEAD = 2; // windows until a restock arrives
 const FILTERS = {
   all: () => true,
   rising: (each) => each.trend === "rising" || (each.surge || 0) >= SURGE,
-  restock: (each) => each.restock !== null && each.restock > (each.history.at(-1) || 0) * 1.1,
+  restock: (each) => each.restock !== null && each.restock > (each.history.at(-1) || 0) * LEAD * 1.1,
   fading: (each) => each.trend === "fading",
 };
 
@@ -85,10 +87,16 @@ export async function trendsPage() {
   return [h("h1", {}, word("trends.title")), h("p", { class: "lead" }, word("trends.lead")), choices, place];
 }
 
-function trendsOf(at) {
-  const question = new URLSearchParams({ top: "200" });
+async function trendsOf(at) {
+  const question = new URLSearchParams({ top: String(MOST), lead: String(LEAD) });
   for (const key of ["region", "action"]) if (at[key]) question.set(key, at[key]);
-  return get(`/v1/trends?${question}`);
+  const found = await get(`/v1/trends?${question}`);
+  return { ...found, all: found.trends.length < MOST ? found.trends.length : await labels() };
+}
+
+async function labels() {
+  const { models, default: served } = await get("/v1/models");
+  return models.find((each) => each.version === served).labels;
 }
 
 function content(found, at) {
@@ -110,7 +118,8 @@ function content(found, at) {
   choose(at.filter);
   return [h("div", { class: "row apart" }, h("div", { class: "row", role: "group" }, buttons),
     h("p", { class: "soft small" }, [word("trends.asof", day(found.as_of)), found.sites !== null && word("trends.sites", found.sites), known(`unit.${found.unit}`) ? word(`unit.${found.unit}`) : found.unit].filter(Boolean).join(" · "))),
-  found.region !== null && h("p", { class: "soft small", role: "note" }, word("promise.region"), promised(found.privacy)), list,
+  found.region !== null && h("p", { class: "soft small", role: "note" }, word("promise.region"), promised(found.privacy)),
+  found.all > found.trends.length && h("p", { class: "soft small", role: "note" }, word("trends.cut", number(found.trends.length, 0), number(found.all, 0))), list,
   hidden.length ? h("section", { class: "card" }, h("h2", {}, word("unresolved")), h("p", { class: "soft" }, word("unresolved.lead")),
     h("details", { open: hidden.length <= FEW }, h("summary", {}, word("unresolved.count", hidden.length)), h("div", { class: "chips" }, hidden.map((each) => h("span", { class: "tag" }, each.label))))) : null];
 }
@@ -127,7 +136,7 @@ function card(each) {
     h("div", { class: "row apart" }, h("h3", {}, each.label), h("span", { class: `tag ${each.trend}` }, trendMark(each.trend), word(each.trend))),
     plot(`${each.label}: ${past.map(([, y]) => number(y, 0)).join(", ")}`, lines, { zero: true, xlabel: word("trends.axis") }),
     h("dl", {}, h("div", {}, h("dt", {}, word("trends.p50")), h("dd", {}, number(first.p50, 0))), h("div", {}, h("dt", {}, word("trends.p90")), h("dd", {}, number(first.p90, 0))),
-      each.restock !== null && h("div", {}, h("dt", {}, word("restock")), h("dd", {}, number(each.restock, 0)))),
+      each.restock !== null && h("div", {}, h("dt", {}, word("restock.for", LEAD)), h("dd", {}, number(each.restock, 0)))),
     each.surge !== null && h("p", { class: "small" }, h("span", { class: surging ? "tag good" : "tag" }, word("surge")), " ",
       h("span", { class: "figure soft" }, word("surge.of", percent(each.surge), percent(each.surge_low ?? each.surge), percent(each.surge_high ?? each.surge)))));
 }

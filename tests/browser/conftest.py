@@ -74,7 +74,7 @@ class SomeTrends:
                 surge=surge,
                 surge_low=surge / 2,
                 surge_high=min(1.0, surge * 1.5),
-                restock=last * 3.4,
+                restock=last * (3.4 if trend is Trend.RISING else 2.1),
             )
 
         rising = (100.0, 108, 104, 121, 133, 129, 150, 171, 188, 214, 240, 282)
@@ -146,6 +146,15 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "rows": [{"model": "federated_private", "slice": "all", "metrics": metrics}],
         "rounds": rounds,
+        "sites": {
+            name: {"central": {"used": 2.4, "cap": 3.0}, "local": {"used": used, "cap": cap}}
+            for name, used, cap in (
+                ("north", 33.0, 44.81),
+                ("south", 27.55, 40.0),
+                ("harbour", 27.55, 40.0),
+                ("old-town", 27.55, 40.0),
+            )
+        },
     }
     (folder / "results.json").write_text(json.dumps(results))
     for name in ("north", "south", "harbour", "old-town"):

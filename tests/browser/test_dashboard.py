@@ -105,7 +105,9 @@ def test_trends_sort_into_promote_restock_and_fading(page: Page, url: str) -> No
     page.get_by_role("button", name="Fading", exact=True).click()
     expect(page.locator(".trend h3")).to_have_text(["SOUP"])
     page.get_by_role("button", name="Restock", exact=True).click()
-    expect(page.locator(".trend").first).to_contain_text("Restock")
+    # SOUP's P90 of two windows is no more than two of its last.
+    expect(page.locator(".trend h3")).to_have_text(["COFFEE"])
+    expect(page.locator(".trend").first).to_contain_text("Restock for 2 windows")
     unresolved = page.locator("section", has_text="Not resolvable").last
     expect(unresolved).to_contain_text("手机")
 
@@ -161,6 +163,32 @@ def test_trends_are_chosen_by_keyboard(page: Page, url: str) -> None:
     expect(page.locator(".trend")).to_have_count(1)
 
 
+def answer_with_many(route: Route) -> None:
+    assert "top=1000" in route.request.url
+    answer = route.fetch().json()
+    noise = [{**answer["trends"][-1], "label": f"label {number}"} for number in range(998)]
+    route.fulfill(json={**answer, "trends": answer["trends"][:2] + noise})
+
+
+def answer_of_a_large_model(route: Route) -> None:
+    answer = route.fetch().json()
+    models = [{**each, "labels": 20_000} for each in answer["models"]]
+    route.fulfill(json={**answer, "models": models})
+
+
+def test_labels_that_are_left_out_are_told(page: Page, url: str) -> None:
+    open_page(page, url, "trends")
+    expect(page.locator(".trend")).to_have_count(2)
+    expect(page.locator("main")).not_to_contain_text("in all")
+    page.route("**/v1/models", answer_of_a_large_model)
+    page.route("**/v1/trends?*", answer_with_many)
+    page.reload()
+    expect(page.locator("main")).to_contain_text(
+        "The 1,000 categories of the largest demand are shown, of 20,000 in all."
+    )
+    expect(page.locator("main")).to_contain_text("998 categories")
+
+
 def answer_for_all_alone(route: Route) -> None:
     route.fulfill(json={**route.fetch().json(), "regions": [], "actions": []})
 
@@ -179,6 +207,8 @@ def test_the_federations_health(page: Page, url: str) -> None:
     rows = page.locator("table").first.locator("tbody tr")
     expect(rows).to_have_count(4)
     expect(rows.first).to_contain_text("0.60 of ε 3.00")
+    expect(page.locator("tr", has_text="north")).to_contain_text("11.81 of ε 44.81")
+    expect(page.locator("tr", has_text="south")).to_contain_text("12.45 of ε 40.00")
     expect(page.locator("svg.plot")).to_have_count(2)
     expect(page.locator("#promise")).to_contain_text("Rehearsal: seeded noise, not a release.")
 

@@ -17,6 +17,8 @@ from groundswell.shared.results import (
     Results,
     Round,
     Row,
+    SiteSpent,
+    Spent,
     TierPrivacy,
     write_whole,
 )
@@ -95,6 +97,9 @@ def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     own = RegionResult(sites=3, privacy=results().privacy)
     regional = results().model_copy(update={"regions": {"north": own}})
     assert json.loads(regional.json_text())["regions"]["north"]["sites"] == 3
+    spent = SiteSpent(central=Spent(used=1, cap=None), local=Spent(used=27.5, cap=40))
+    private = json.loads(results().model_copy(update={"sites": {"north": spent}}).json_text())
+    assert private["sites"]["north"]["local"] == {"used": 27.5, "cap": 40}
     assert found["schema"] == 1
     assert list(found["privacy"]) == ["private", "seeded", "delta", "central", "local", "excludes"]
     assert list(found["privacy"]["central"]) == [

@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 
 from groundswell.cli import main
 from groundswell.client.ledger import verify
+from groundswell.client.ledger_report import report
+from groundswell.server.gateway.federation import FinishedRun
 from groundswell.server.rounds import Outcome, Report, Watch
 from groundswell.shared.config_file import load_config
 from groundswell.shared.demand_release import Float64
@@ -198,3 +200,18 @@ def test_a_simulation_with_a_region_leaves_its_demand_and_its_price(tmp_path: Pa
     heads = json.loads((options.out / "heads.json").read_text())
     rows_of = {name: head["row"] for name, head in heads.items()}
     assert {rows_of[name] for name in north} == {rows_of["site-03"] + 3}
+    # The dashboard tells each site's own figures: those outside the region spent less, of less.
+    shown = {site.name: site for site in FinishedRun(options.out).health().sites}
+    assert sorted(shown) == ["site-01", "site-02", "site-03", "site-04"]
+    for name, site in shown.items():
+        ledger = report(verify(ledger_path(options.out, name)))
+        assert ledger.last is not None
+        assert site.local is not None
+        assert site.central is not None
+        assert (site.local.used, site.local.cap) == (ledger.window.local.epsilon, ledger.last.eps_l)
+        told = (ledger.window.central.epsilon, ledger.last.eps_c)
+        assert (site.central.used, site.central.cap) == told
+    outside, inside = shown["site-03"].local, shown["site-01"].local
+    assert outside is not None
+    assert inside is not None
+    assert outside.used < inside.used
