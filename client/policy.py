@@ -256,15 +256,26 @@ class SitePolicy(BaseModel):
         return tuple(position for _, _, position in sorted(found))
 
     def _enough(self, entry: MenuEntry, plan: Plan) -> bool:
-        """Whether a plan asks for as many survivors, and honest ones, as an entry wants."""
+        """Whether a plan asks for as many survivors, and honest ones, as an entry wants.
+
+        An entry with an ``n_min`` of its own is for the release of the site's region alone: whose
+        sites those are stands in certificates, so that the coordinator can't choose them.
+        """
+        if entry.n_min is not None and not plan.region:
+            return False
         least = self.n_min if entry.n_min is None else entry.n_min
         return plan.n_min >= least and plan.n_min - plan.colluders >= entry.honest(
             self.colluders, self.honest
         )
 
     def _too_few(self, plan: Plan) -> str:
-        """The rule, and what an operator who agrees to the plan has to write."""
-        whose = f"the sites of {plan.region}" if plan.region else "the sites"
+        """The rule, and what an operator who agrees to a region's plan has to write."""
+        rule = (
+            f"[policy].n_min: {self.n_min} (and {self.honest} of them honest): the plan asks for "
+            f"{plan.n_min} survivors"
+        )
+        if not plan.region:
+            return f"{rule} ({plan.n_min - plan.colluders} honest); lower n_min to agree"
         wider = self.paying_for(plan)
         price, menu = plan_price(plan), wider.price()
         entries = "; ".join(
@@ -273,12 +284,11 @@ class SitePolicy(BaseModel):
             for each in wider.menu[len(self.menu) :]
         )
         return (
-            f"[policy].n_min: {self.n_min} (and {self.honest} of them honest): the plan asks for "
-            f"{plan.n_min} survivors of {whose} ({plan.n_min - plan.colluders} honest) and costs "
-            f"eps_C {price.eps_c:.3f} and eps_L {price.eps_l:.3f} by itself; to agree, add to "
-            f"[[policy.menu]] before a budget window begins: {entries}. The menu then costs eps_C "
-            f"{menu.eps_c:.3f} and eps_L {menu.eps_l:.3f}, which eps_c and eps_l of [policy] must "
-            "allow"
+            f"{rule} of the sites of {plan.region} ({plan.n_min - plan.colluders} honest) and "
+            f"costs eps_C {price.eps_c:.3f} and eps_L {price.eps_l:.3f} by itself; to agree, add "
+            f"to [[policy.menu]] before a budget window begins: {entries}. The menu then costs "
+            f"eps_C {menu.eps_c:.3f} and eps_L {menu.eps_l:.3f}, which eps_c and eps_l of [policy] "
+            "must allow"
         )
 
     def _check_acceptance(self, plan: Plan) -> None:

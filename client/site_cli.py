@@ -16,7 +16,7 @@ from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
 from groundswell.client.site_answers_cli import answers
 from groundswell.client.site_plan_cli import backbones, plans
 from groundswell.client.site_running import restart_vault, start_in_background, wait_until_up
-from groundswell.shared.errors import InputError
+from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.invitation import Invitation
 from groundswell.shared.supervision import (
     Supervisor,
@@ -88,7 +88,17 @@ def init(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise InputError(option, first.get("input"), first["msg"], "choose another") from error
-    policy = SitePolicy.for_plan(invitation.proposal(), runs=runs)
+    proposal = invitation.proposal()
+    try:
+        SitePolicy.for_plan(proposal).accept_plan(proposal)
+    except Refusal as refusal:
+        raise InputError(
+            "--invite",
+            invite.name,
+            f"the proposed plan breaks its own terms ({refusal})",
+            "ask the coordinator for another",
+        ) from refusal
+    policy = SitePolicy.for_plan(proposal, runs=runs)
     site = Site.create(folder.absolute(), settings, invitation, policy)
     RelaySettings.of(site).write(site.relay_keys)
     if config is not None:
@@ -96,6 +106,10 @@ def init(
     typer.echo(f"site {name} in {folder}; invitation fingerprint {invitation.fingerprint}")
     if fingerprint is None:
         typer.echo("compare it with what the coordinator's operator says")
+    typer.echo(
+        f"caps of the site's policy, in {policy.window_days} days: eps_C {policy.eps_c:.2f}, eps_L "
+        f"{policy.eps_l:.2f}"
+    )
     typer.echo(f"read {folder / SITE_FILE}; then: groundswell site import {folder}")
 
 

@@ -84,6 +84,14 @@ def apply_statistic(
     return replace(state, model=model)
 
 
+def without_survivors(
+    plan: Plan, total: SecureTotal, number_of: Callable[[str], int]
+) -> tuple[str, ...]:
+    """Names of the plan's catalogues of which no site is among the survivors."""
+    there = {number_of(site) for site in total.survivors}
+    return tuple(each.name for n, each in enumerate(plan.catalogues) if n not in there)
+
+
 def apply_gradient(
     state: RunState, plan: Plan, release: PlannedRelease, total: SecureTotal
 ) -> RunState:

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from groundswell.server.run_folder import RunFolder
 from groundswell.server.tls import TlsFiles
 from groundswell.shared import armour
+from groundswell.shared.blocks import check_together
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.identity import Certificate, SigningKey, Trust
@@ -228,7 +229,9 @@ class Coordinator:
                 raise InputError(
                     "catalogues", name, "no such catalogue was added", f"name of {sorted(kept)}"
                 )
-        return tuple(Catalogue.parse(kept[name].read_bytes(), name) for name in names)
+        used = tuple(Catalogue.parse(kept[name].read_bytes(), name) for name in names)
+        check_together("catalogues", used)
+        return used
 
     # --- members --------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ def new_run(
     """
     from groundswell.server.coordinator_planning import Workshop, new_plan
     from groundswell.server.released_model import folders
+    from groundswell.shared.checkpoint import read_manifest
     from groundswell.shared.identity import sealed_plan
 
     if start is not None and not folders(start):
@@ -75,6 +76,17 @@ def new_run(
         raise InputError(
             "--region", region, "its demand goes with a released model", "name one with --from"
         )
+    if region and start is not None:
+        begun = {read_manifest(each)["catalogue_hash"] for each in folders(start)}
+        for catalogue in coordinator.catalogues_in_use():
+            if catalogue.hash not in begun:
+                raise InputError(
+                    "--from",
+                    str(start),
+                    f"a region's demand is added to the models of all catalogues in use, and "
+                    f"{catalogue.name} is not among these",
+                    "name a run's folder of models, such as runs/RUN/model",
+                )
     plan = new_plan(coordinator, Workshop.open(coordinator, rounds=rounds), region)
     run = coordinator.run_folder(plan.run)
     run.create(plan, sealed_plan(plan.canonical_bytes(), coordinator.key))

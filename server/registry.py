@@ -323,6 +323,9 @@ class Registry:
     def _line(self, connection: Connection, named: str) -> str:
         """The line that is meant: the one named, the one without a name, or the only one."""
         lines = self._lines(connection)
+        if named and lines and named not in lines:
+            known = ", ".join(each for each in lines if each) or "none has a name"
+            raise Refusal("unknown-model", f"no models are called {named}; the lines: {known}")
         if named or "" in lines or not lines:
             return named
         if len(lines) > 1:

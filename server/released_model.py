@@ -23,7 +23,7 @@ from groundswell.shared.errors import GroundswellError
 from groundswell.shared.histories import Float32
 from groundswell.shared.inputs import task_from
 from groundswell.shared.model import initialise, load_weights
-from groundswell.shared.plan import DEMAND, GRADIENT, Plan
+from groundswell.shared.plan import DEMAND, GRADIENT, Phase, Plan
 from groundswell.shared.spec import ModelSpec
 
 
@@ -42,26 +42,28 @@ def write(
         GroundswellError: the run of a region ended without its demand.
     """
     before = {each.catalogue.hash: each for each in start}
+    several = len(workshop.catalogues) > 1
     written = []
     for number, catalogue in enumerate(workshop.catalogues):
         statistics = own_statistics(state.model.statistics, plan.catalogues, number)
         own = before.get(catalogue.hash)
         if plan.region:
             written.append(_with_region(plan, state, own, statistics))
+        elif several and not statistics:
+            continue  # no site of it was ever there; the run says so
         elif plan.rounds == 0 and start:
             written.append(
                 replace(
                     own or replace(start[0], catalogue=catalogue, regions={}),
                     statistics=statistics,
-                    statistics_as_of=plan.schedule.train_until,
+                    statistics_as_of=_as_of(plan, state, catalogue, own),
                     privacy=privacy_of(plan, state),
                 )
             )
         else:
-            regions = own.regions if own is not None else {}
-            written.append(_trained(workshop, plan, state, catalogue, statistics, regions))
-    places = [folder] if len(written) == 1 else [folder / c.name for c in workshop.catalogues]
-    for place, each in zip(places, written, strict=True):
+            written.append(_trained(workshop, plan, state, catalogue, statistics, own))
+    for each in written:
+        place = folder / each.catalogue.name if several else folder
         checkpoint.save(place, each, workshop.backbone)
     return written
 
@@ -79,7 +81,7 @@ def _trained(
     state: RunState,
     catalogue: Catalogue,
     statistics: Mapping[str, Float32],
-    regions: Mapping[str, RegionRelease],
+    start: Checkpoint | None,
 ) -> Checkpoint:
     spec = ModelSpec.from_dict(plan.model)
     model = workshop.model(spec)
@@ -92,11 +94,23 @@ def _trained(
         plan.backbone_hash,
         model_weights(model),
         statistics,
-        plan.schedule.train_until,
+        _as_of(plan, state, catalogue, start),
         privacy=privacy_of(plan, state),
         card=_card(plan, state),
-        regions=regions,
+        regions=start.regions if start is not None else {},
     )
+
+
+def _as_of(
+    plan: Plan, state: RunState, catalogue: Catalogue, start: Checkpoint | None
+) -> int | None:
+    """Until when a catalogue's statistics saw events: some may be those of before the refresh."""
+    missed = f" of {catalogue.name} ({Phase.REFRESH})"
+    if not any(each.endswith(missed) for each in state.left_out):
+        return plan.schedule.train_until
+    if plan.rounds == 0 and start is not None:
+        return start.statistics_as_of
+    return plan.schedule.stats_until
 
 
 def _with_region(
@@ -108,6 +122,8 @@ def _with_region(
     if start is None or not records or until is None:
         raise GroundswellError(f"the sites of {plan.region} released no demand; run it again")
     own = of_region(statistics, plan.region)
+    if not own:  # none of the sites had this catalogue
+        return start
     release = RegionRelease(until, len(records[-1].survivors), privacy_of(plan, state))
     others = {
         name: tensor

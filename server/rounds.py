@@ -27,6 +27,11 @@ from groundswell.shared.wire import groundswell_pb2 as wire
 RETRIES_A_ROUND = 2
 
 
+def left_out_of(kind: str, catalogue: str, phase: Phase) -> str:
+    """How a run tells that a release holds nothing of a catalogue, as no site of it survived."""
+    return f"{kind} of {catalogue} ({phase})"
+
+
 class Outcome(StrEnum):
     """How a call of ``Run.go`` ended."""
 
@@ -180,6 +185,9 @@ class Run:
                 self._around,
                 self._transport.catalogue_number,
             )
+            missed = applying.without_survivors(self.plan, total, self._transport.catalogue_number)
+            told = (left_out_of(step.kind, name, step.phase) for name in missed)
+            state = replace(state, left_out=(*state.left_out, *told))
         spent = (*state.spent, Spent(step.kind, total.honest))
         tiers = epsilons(self.plan, spent)
         record = RoundRecord(

@@ -124,6 +124,8 @@ def _of_registry(
 
     opened = Registry.open(registry, files, key)
     check_not_empty(opened)
+    if line:
+        opened.champion(line)  # one that there is not is told now
     source = RegistrySource(opened, partial(serve_folder, engine=text_engine), line=line)
     # Nobody waits for the first load, and a model that can't be read is told now.
     if source.listing().default:

@@ -105,6 +105,8 @@ class GridTransport:
         number = self._plan.catalogue_number(body.catalogue.hex())
         if number is None:
             raise Refusal("unknown-catalogue", "the site works with a catalogue of no plan's")
+        if self._catalogues.get(certificate.name, number) != number:
+            raise Refusal("catalogue-changed", "the site joined this run with another catalogue")
         return certificate, number
 
     def _send(self, requests: Mapping[int, wire.VaultRequest]) -> dict[int, wire.VaultReply]:

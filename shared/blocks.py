@@ -12,11 +12,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.errors import InputError
 from groundswell.shared.histories import Float32
-from groundswell.shared.plan import CatalogueReference
+from groundswell.shared.plan import NAME_AMONG_SEVERAL, CatalogueReference
 from groundswell.shared.statistics import StatisticKind, Statistics
 
 References = Sequence[CatalogueReference]
+
+
+def check_together(key: str, catalogues: Sequence[Catalogue]) -> None:
+    """Raise InputError where these catalogues can't stand in one plan (``Plan`` has the rule).
+
+    Args:
+        key: where they were named.
+    """
+    if len(catalogues) < 2:
+        return
+    names = [each.name for each in catalogues]
+    hashes = [each.hash for each in catalogues]
+    for each in catalogues:
+        rule = None
+        if not NAME_AMONG_SEVERAL.fullmatch(each.name):
+            rule = "of several catalogues each has a name of letters, digits, . _ and -"
+        elif names.count(each.name) > 1:
+            rule = "two catalogues have this name"
+        elif hashes.count(each.hash) > 1:
+            rule = "another one has the same contents"
+        if rule:
+            raise InputError(key, each.name, rule, "rename its file, or leave one out")
 
 
 def dimension(kind: StatisticKind, catalogues: References) -> int:

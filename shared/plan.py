@@ -19,7 +19,7 @@ GRADIENT = "gradient"
 EVALUATION = "evaluation"
 DEMAND = "demand"
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME_AMONG_SEVERAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a catalogue; a folder's
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -164,7 +164,7 @@ class Plan(BaseModel):
         hashes = {each.hash for each in self.catalogues}
         if not names or len(set(names)) < len(names) or len(hashes) < len(names):
             raise ValueError("a plan names one catalogue at least, and each of them once")
-        if len(names) > 1 and not all(_NAME.fullmatch(name) for name in names):
+        if len(names) > 1 and not all(NAME_AMONG_SEVERAL.fullmatch(name) for name in names):
             raise ValueError("names of several catalogues are of letters, digits, . _ and -")
         return self
 

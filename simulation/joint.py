@@ -14,6 +14,7 @@ from groundswell.client.contributions import SiteData, Workplace
 from groundswell.server.applying import Surroundings
 from groundswell.server.planning import Federation, ModelFacts, make_plan, size
 from groundswell.shared.backbone import Backbone
+from groundswell.shared.blocks import check_together
 from groundswell.shared.config import Config
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import Plan
@@ -31,20 +32,18 @@ class JointSetting:
         parts: one for each catalogue, in the plan's order.
 
     Raises:
-        InputError: two sites or two catalogues share a name, or tasks or windows differ.
+        InputError: the catalogues can't stand in one plan, two sites share a name, or tasks or
+            windows differ.
     """
 
     parts: tuple[Setting, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
+        check_together("[catalogue].file", [part.dataset.catalogue for part in self.parts])
         sites = [name for part in self.parts for name in part.names]
-        for key, names in (
-            ("[sites]", sites),
-            ("[catalogue]", [part.dataset.catalogue.name for part in self.parts]),
-        ):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise InputError(key, twice[0], "two of a run share this name", "rename one")
+        twice = sorted({name for name in sites if sites.count(name) > 1})
+        if twice:
+            raise InputError("[sites]", twice[0], "two of a run share this name", "rename one")
         first = self.parts[0].dataset
         for part in self.parts[1:]:
             same = all(

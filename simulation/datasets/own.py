@@ -13,6 +13,7 @@ import polars as pl
 from groundswell.client.preparation import Preparation
 from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.sources.files import expand
+from groundswell.shared.blocks import check_together
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
 from groundswell.shared.errors import InputError
@@ -46,12 +47,13 @@ class OwnData:
         return _span(self.reports)
 
 
-def load(config: Config, quarantine: Path | None = None) -> OwnData:
+def load(config: Config, quarantine: Path | None = None, *, alone: bool = True) -> OwnData:
     """Prepare the events of a configuration and divide them by ``[sites]``.
 
     Args:
         config: with events named.
         quarantine: file for rejected rows; with one folder per site, a folder for such files.
+        alone: they are a whole federation's; else of one merchant, who may have a single site.
 
     Raises:
         InputError: the configuration, a source or the catalogue is wrong, or the data are too few.
@@ -78,7 +80,8 @@ def load(config: Config, quarantine: Path | None = None) -> OwnData:
         check_users(frames, number)
     elif rule != BY_FOLDER:
         frames = by_column(frames[""])
-    check_users(frames)
+    if alone:
+        check_users(frames)
     frames, renamed = _rostered(frames)
     notes += renamed
     seen = catalogue is None
@@ -117,9 +120,14 @@ def load_together(configs: Sequence[Config], quarantine: Path | None = None) -> 
         if quarantine is not None:
             quarantine.mkdir(parents=True, exist_ok=True)
             rejected = quarantine / f"{Path(str(config.catalogue.file)).stem}.parquet"
-        loaded.append(load(config, rejected))
+        try:
+            loaded.append(load(config, rejected, alone=False))
+        except InputError as error:
+            whose = f"{error.value} (of {Path(str(config.catalogue.file)).stem})"
+            raise InputError(error.key, whose, error.rule, error.remedy) from error
     if quarantine is not None and not any(quarantine.iterdir()):
         quarantine.rmdir()
+    check_together("[catalogue].file", [each.dataset.catalogue for each in loaded])
     spans = [each.span for each in loaded]
     task = loaded[0].dataset.task
     times = _times(

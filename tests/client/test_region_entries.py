@@ -100,15 +100,16 @@ def test_the_entry_pays_for_the_region_and_leaves_what_all_else_needs(
     assert code_of(lambda: agreed.accept_plan(one_honest)) == "n-min-too-small"
 
 
-def test_a_plan_that_assumes_more_colluders_can_be_agreed_to_as_well(
-    plan: Plan, policy: SitePolicy
+def test_the_entry_of_a_region_pays_for_no_sites_of_the_coordinators_choosing(
+    plan: Plan, region: Plan, agreed: SitePolicy
 ) -> None:
-    """At the same n_min it counts on fewer honest sites."""
-    other = plan.model_copy(update={"colluders": 2, "eps_c": 9.0})
-    with pytest.raises(Refusal, match=r"count = 2, n_min = 5") as refused:
-        policy.accept_plan(other)
+    """Whose sites a region's are stands in certificates; any other plan needs the usual n_min."""
+    anyone = region.model_copy(update={"region": ""})
+    with pytest.raises(Refusal, match="lower n_min to agree") as refused:
+        agreed.accept_plan(anyone)
     assert refused.value.code == "n-min-too-small"
-    policy.paying_for(other).accept_plan(other)
+    more_colluders = plan.model_copy(update={"colluders": 2, "eps_c": 9.0})
+    assert code_of(lambda: agreed.accept_plan(more_colluders)) == "n-min-too-small"
 
 
 def test_what_a_region_used_leaves_the_rest_of_the_menu_as_it_was(

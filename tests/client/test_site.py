@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -190,6 +191,26 @@ def test_a_setting_that_breaks_its_rule_is_one_line_and_exit_code_2(
     assert left.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert option in line
+    assert not (tmp_path / "south").exists()
+
+
+def test_a_proposal_above_its_own_caps_makes_no_site(
+    invitation: Invitation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A site's caps follow from the proposal: one that asks for more would widen them unseen."""
+    plan = invitation.proposal()
+    greedy = plan.model_copy(update={"later_refreshes": 200}).canonical_bytes()
+    key = SigningKey.generate()
+    signature = key.sign_bytes("Plan", greedy)
+    wider = replace(invitation, coordinator=key.public, plan=greedy, plan_signature=signature)
+    file = tmp_path / "invitation.json"
+    wider.write(file)
+    folder = str(tmp_path / "south")
+    words = f"--invite {file} --name south --merchant acme --users 60".split()
+    with pytest.raises(SystemExit) as left:
+        main(["site", "init", folder, *words])
+    assert left.value.code == 2
+    assert "plan-overspends" in capsys.readouterr().err
     assert not (tmp_path / "south").exists()
 
 

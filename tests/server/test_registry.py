@@ -85,7 +85,7 @@ def test_models_of_several_catalogues_have_lines_of_their_own(
     assert registry.rollback("tools").version == "v2"
     with pytest.raises(Refusal, match="no version was champion before"):
         registry.rollback("office")
-    with pytest.raises(Refusal, match="no model champion@garden"):
+    with pytest.raises(Refusal, match="no models are called garden"):
         registry.show("champion@garden")
 
 

@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from groundswell.client.contributions import Workplace
+from groundswell.client.ledger import Ledger
+from groundswell.client.vault import Vault, refused
 from groundswell.server import released_model
 from groundswell.server.coordinator_planning import Workshop
 from groundswell.server.registry import Registry
@@ -20,7 +22,7 @@ from groundswell.server.rounds import Outcome, Watch
 from groundswell.server.run_folder import RunFolder
 from groundswell.server.schedule import Step
 from groundswell.server.unmasking import SecureTotal
-from groundswell.shared.blocks import own_block, own_statistics
+from groundswell.shared.blocks import check_together, own_block, own_statistics
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import load
 from groundswell.shared.config import Config
@@ -34,6 +36,7 @@ from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.federated import Federated, run_in_process
 from groundswell.simulation.joint import JointSetting
 from groundswell.simulation.setting import Setting
+from groundswell.simulation.vaults import VaultRecipe
 
 SEVEN = audit_data.GOODS[:7]
 USERS = 12
@@ -211,8 +214,65 @@ def test_a_site_of_a_third_catalogue_refuses_the_plan(joint: JointSetting, plan:
 
 
 def test_sites_of_one_name_in_two_parts_are_an_error(joint: JointSetting) -> None:
+    other = replace(joint.parts[0].dataset.catalogue, name="other", groups=("x",) * 10)
+    same = replace(joint.parts[0], dataset=replace(joint.parts[0].dataset, catalogue=other))
     with pytest.raises(InputError, match="share this name"):
-        JointSetting((joint.parts[0], joint.parts[0]))
+        JointSetting((joint.parts[0], same))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "目录"])
+def test_a_catalogue_that_can_not_name_a_folder_stands_in_no_plan_of_several(
+    joint: JointSetting, name: str
+) -> None:
+    odd = replace(joint.parts[1].dataset.catalogue, name=name)
+    with pytest.raises(InputError, match="letters, digits"):
+        check_together("[catalogue].file", [joint.parts[0].dataset.catalogue, odd])
+
+
+class Away(Vault):
+    """A site that never answers anything but a refusal."""
+
+    def handle(self, data: bytes) -> bytes:
+        return refused("away")
+
+
+def test_a_catalogue_whose_sites_are_all_away_is_told_and_gets_no_model(
+    config: Config, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(6)
+    shops, pets = audit_data.invent(5, USERS, draw), pet_shop(draw)
+    single = replace(pets, sites={"pets-0": pets.sites["pets-0"]})
+    joint = JointSetting((Setting.build(config, shops, 0, 6), Setting.build(config, single, 0, 6)))
+    plan = joint.plan(config, ModelSpec(), run="12" * 16)
+
+    def opened(recipe: VaultRecipe, ledger: Ledger) -> Vault:
+        make = Away if recipe.site == "pets-0" else Vault
+        return recipe.vault(ledger, recipe.data(joint.backbone), make)
+
+    with run_in_process(
+        joint, plan, tmp_path / "run", seed=0, noisy=False, open_vault=opened
+    ) as running:
+        assert running.report.outcome is Outcome.FINISHED
+        state = running.state
+    assert "popularity of pets (statistics)" in state.left_out
+    assert "popularity of pets (refresh)" in state.left_out
+    assert not any("rehearsal" in each for each in state.left_out)
+    catalogues = tuple(part.dataset.catalogue for part in joint.parts)
+    encoded = tuple(part.encoded for part in joint.parts)
+    workshop = Workshop(config, catalogues, joint.backbone, encoded)
+    released_model.write(tmp_path / "model", workshop, plan, state)
+    assert [path.name for path in released_model.folders(tmp_path / "model")] == ["rehearsal"]
+    card = (tmp_path / "model" / "rehearsal" / "README.md").read_text()
+    assert "Left out: popularity of pets (statistics)" in card
+
+
+def test_statistics_that_a_refresh_missed_keep_their_date(
+    workshop: Workshop, plan: Plan, running: Federated, tmp_path: Path
+) -> None:
+    missed = replace(running.state, left_out=("popularity of pets (refresh)",))
+    goods, pets = released_model.write(tmp_path / "model", workshop, plan, missed)
+    assert goods.statistics_as_of == plan.schedule.train_until
+    assert pets.statistics_as_of == plan.schedule.stats_until
 
 
 def test_a_plan_whose_catalogues_can_not_be_told_apart_is_no_plan(plan: Plan) -> None:

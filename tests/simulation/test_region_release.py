@@ -324,6 +324,20 @@ def test_a_region_without_its_demand_adds_nothing(
     assert not (tmp_path / "second").exists()
 
 
+def test_a_region_without_a_site_of_a_catalogue_changes_nothing_of_its_model(
+    country: Country, released: tuple[Plan, RunState, RunState], tmp_path: Path
+) -> None:
+    plan, whole, north = released
+    setting, data = country.setting, country.setting.dataset
+    workshop = Workshop(setting.config, (data.catalogue,), setting.backbone, (setting.encoded,))
+    start = released_model.write(tmp_path / "first", workshop, country.plan(), whole)
+    (with_north,) = released_model.write(tmp_path / "second", workshop, plan, north, start)
+    nothing = replace(north, model=replace(north.model, statistics={}))
+    (kept,) = released_model.write(tmp_path / "third", workshop, plan, nothing, [with_north])
+    assert kept.hash == with_north.hash
+    assert kept.regions == with_north.regions
+
+
 def test_demand_that_a_later_run_does_not_release_anew_does_not_take_on_its_date(
     country: Country, released: tuple[Plan, RunState, RunState], tmp_path: Path
 ) -> None:
