@@ -28,9 +28,19 @@ _UNITS = {
     "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0,
     "小时": 1 / 24, "天": 1.0, "周": 7.0, "个星期": 7.0, "个月": 30.0,
 }  # fmt: skip
+# A number is read where it stands whole: after a space or comma, or, in Chinese, after a word. What
+# is left of 1.5 or 10^6 or 十三 is none.
+_APART = r"(?:^|\s+|(?<!\d)[,，]\s*"
+_NUMBER = r"(\d{1,4}|an?|one|two|three)\s*(hour|day|week|month)s?\s+"
+_NUMBER_ZH = r"(\d{1,4}|(?<![一二三四五六七八九十百千万两零几])[一两三])\s*(小时|天|周|个星期|个月)"
 _AGO = re.compile(
-    r"[,，]?\s*(?:(\d{1,4}|an?|one|two|three)\s*(hour|day|week|month)s?\s+ago"
-    r"|(\d{1,4}|[一两三])\s*(小时|天|周|个星期|个月)(?:之前|以前|前))\s*$",
+    rf"(?:{_APART}){_NUMBER}ago|{_APART}|(?<=[^\W\d_])){_NUMBER_ZH}(?:之前|以前|前))\s*$",
+    re.IGNORECASE,
+)
+_AHEAD = re.compile(
+    rf"(?:{_APART}){_NUMBER}from\s+now|{_APART})(?:tomorrow|next\s+(?:week|month))"
+    rf"|{_APART}|(?<=[^\W\d_]))(?:{_NUMBER_ZH}(?:之后|以后|后)|明天|后天|下周|下个?(?:星期|月)))\s*$"
+    rf"|^(?:明天|后天|下周|下个?(?:星期|月)|{_NUMBER_ZH}(?:之后|以后|后))",
     re.IGNORECASE,
 )
 _WORDS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "一": 1, "两": 2, "三": 3}
@@ -95,7 +105,7 @@ def typed_history(text: str, now: datetime) -> tuple[Event, ...]:
         now: with a time zone.
 
     Raises:
-        InputError: the text is too long, or a clause names nothing.
+        InputError: the text is too long, or a clause names nothing or the future.
     """
     if len(text) > MAX_TYPED:
         raise InputError("text", len(text), f"at most {MAX_TYPED} characters", "type less")
@@ -114,6 +124,10 @@ def typed_history(text: str, now: datetime) -> tuple[Event, ...]:
 
 
 def _clause(text: str) -> _Clause:
+    if _AHEAD.search(text):
+        raise InputError(
+            "text", text[:60], "the clause lies in the future", "type what was done, and when"
+        )
     rest, days = _when(text)
     action = "search"
     for name, pattern in _VERBS:

@@ -298,6 +298,12 @@ def test_a_narrow_screen_scrolls_down_only(page: Page, url: str) -> None:
         expect(page.locator(".busy")).to_have_count(0)
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, name
+    open_page(page, url, "try")
+    forecast(page, f"searched {'x' * 990}; bought {'智' * 990}")
+    expect(page.locator("#understood")).to_contain_text("xxx")
+    page.locator(".interest").first.get_by_role("button").first.click()
+    expect(page.locator(".interest .why")).to_contain_text("xxx")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     page.route("**/v1/predict", answer_with_long_names)
     open_page(page, url, "try")
     forecast(page, "bought coffee 16 days ago; searched smartwatch")
