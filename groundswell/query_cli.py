@@ -250,6 +250,9 @@ def _show(table: Table, privacy: Privacy) -> None:
     console = Console()
     console.print(table)
     central, local = privacy.central, privacy.local
+    if central.epsilon is None and local.epsilon is None:
+        console.print("privacy: none; the model was trained without, for comparison only")
+        return
     console.print(
         f"privacy: central epsilon {_number(central.epsilon)}, local {_number(local.epsilon)}"
         f", delta {central.delta}"
