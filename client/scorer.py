@@ -14,22 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.client.prepared import PreparedSite
-from groundswell.client.site_cells import Cells, cells
+from groundswell.client.site_cells import MAX_WINDOWS, Cells, cells
 from groundswell.shared.answering import Asked, Forecast, ServedModel, forecast, interests
 from groundswell.shared.demand_release import DemandRelease
 from groundswell.shared.demand_themes import themes
 from groundswell.shared.demand_trends import (
-    HORIZONS,
     LEAST_WINDOWS,
     SiteKnowledge,
     demand_trends,
-    first_day,
+    public_windows,
 )
 from groundswell.shared.errors import InputError, Refusal
 from groundswell.shared.explain import explain
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.promotions import Promotion, planned
-from groundswell.shared.questions import Basis, ExplainAnswer, Interest, LabelTrend
+from groundswell.shared.questions import Basis, ExplainAnswer, Interest, LabelTrend, moment
 from groundswell.shared.searched import NEAR, with_labels_of_texts
 
 ROWS_AT_ONCE = 256
@@ -173,31 +172,39 @@ class Scorer:
         """What rises, what to restock, what fades at this site, from its exact counts.
 
         Args:
-            windows: past windows that are learned from; None: all whole ones.
+            windows: past windows that are learned from; None: all whole ones, at most MAX_WINDOWS.
             lead: windows until a restock arrives.
             action: see ``counts``.
             plan: public promotions, past ones and those to come.
 
         Raises:
             InputError: the catalogue does not hold a label, the task does not know the action,
-                there are too few windows, or the plan is wrong.
+                there are too few or too many windows, none of them holds an event, or the plan is
+                wrong.
         """
         end = self.now if at is None else at
         seen = self._cells(windows, end, action)
         release = DemandRelease.exact(seen.counts().astype(np.float64), end)
         task = self._model.forecaster.task
-        known = release.values.shape[1] + HORIZONS
-        first = first_day(release, task)
+        windows = release.values.shape[1]
+        if not windows:
+            raise InputError(
+                "at",
+                moment(end).isoformat(),
+                f"no event that counts lies in the {seen.windows} windows before it",
+                "ask for an earlier time",
+            )
+        known = public_windows(release, task)
         knowledge = SiteKnowledge(
-            due=seen.due()[:, -(release.values.shape[1] + 1) :],
-            themes=themes(task.calendar, first, known, self._model.forecaster.likeness),
-            plan=planned(plan, self._model.forecaster.catalogue.index, first, known),
+            due=seen.due()[:, -(windows + 1) :],
+            themes=themes(task.calendar, known, self._model.forecaster.likeness),
+            plan=planned(plan, self._model.forecaster.catalogue.index, known),
         )
         trends = demand_trends(release, self._model.labels, task, lead, knowledge)
         if trends is None:
             raise InputError(
                 "windows",
-                release.values.shape[1],
+                windows,
                 f"trends are learned from at least {LEAST_WINDOWS} windows with events",
                 "ask for more windows, or import older events",
             )
@@ -219,7 +226,7 @@ class Scorer:
 
         Raises:
             InputError: the catalogue does not hold a label, the task does not know the action, or
-                ``windows`` is below 1.
+                ``windows`` lies outside 1..MAX_WINDOWS.
         """
         places = [self._place(label) for label in labels] or list(range(len(self._model.labels)))
         end = self.now if at is None else at
@@ -229,8 +236,9 @@ class Scorer:
         return WeeklyCounts(tuple(self._model.labels[i] for i in places), ends, counts[places])
 
     def _cells(self, windows: int | None, end: int, action: str | None) -> Cells:
-        if windows is not None and windows < 1:
-            raise InputError("windows", windows, "must be at least 1", "ask for more")
+        if windows is not None and not 1 <= windows <= MAX_WINDOWS:
+            rule = f"must lie in 1..{MAX_WINDOWS}"
+            raise InputError("windows", windows, rule, "ask for another number")
         task = self._model.forecaster.task
         if action is not None and action not in task.actions:
             raise InputError(

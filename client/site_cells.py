@@ -13,6 +13,8 @@ from groundswell.shared.task import Task
 
 Float64 = NDArray[np.float64]
 
+MAX_WINDOWS = 520
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -47,7 +49,8 @@ def cells(
 
     Args:
         end: where the last window ends (microseconds).
-        windows: how many; None: all whole ones since the first event that counts, at least one.
+        windows: how many; None: all whole ones since the first event that counts, at least
+            one, and no more than the newest ``MAX_WINDOWS``.
         action: of the task's, whatever it weighs in the target; None: all that weigh something.
     """
     counted = (h.label >= 0) & (h.time < end)
@@ -58,7 +61,7 @@ def cells(
     time = h.time[counted]
     if windows is None:
         oldest = int(time.min()) if len(time) else end
-        windows = max((end - oldest) // task.window_us, 1)
+        windows = min(max((end - oldest) // task.window_us, 1), MAX_WINDOWS)
     window = (time - (end - windows * task.window_us)) // task.window_us
     inside = window >= 0
     cell = h.row()[counted][inside] * labels + h.label[counted][inside]

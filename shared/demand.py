@@ -286,7 +286,8 @@ def resolvable(level: Float64, deviation: float) -> NDArray[np.bool_]:
     Args:
         deviation: of the noise in that estimate, a week less the mean of the eight before it.
     """
-    least = np.maximum(SURGE_RATIO * level, SURGE_COUNT) - level
+    known = np.maximum(level, 0.0)  # noise may take it below; that resolves nothing
+    least = np.maximum(SURGE_RATIO * known, SURGE_COUNT) - known
     result: NDArray[np.bool_] = 2 * deviation <= least
     return result
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.task import Occasion
 
 Float64 = NDArray[np.float64]
@@ -286,20 +287,20 @@ def _changes(totals: Float64) -> list[Float64]:
     return [(level - base) / (base + _TOTAL_PRIOR) for level in levels]
 
 
-def run_up(occasions: tuple[Occasion, ...], first: date, weeks: int) -> Float64:
-    """float64 ``[C, weeks]`` by category in alphabetical order: share of the seven days up to and
-    including each occasion that fall into each week; ``first`` is the first week's first day."""
+def run_up(occasions: tuple[Occasion, ...], windows: Windows) -> Float64:
+    """float64 ``[C, W]`` by category in alphabetical order: share of the seven days up to and
+    including each occasion that fall into each window."""
     names = sorted({occasion.category for occasion in occasions})
-    exposure = np.zeros((len(names), weeks))
-    for occasion in occasions:
-        for back in range(RUN_UP_DAYS):
-            week = (occasion.date - timedelta(days=back) - first).days // 7
-            if 0 <= week < weeks:
-                exposure[names.index(occasion.category), week] += 1 / RUN_UP_DAYS
-    return exposure
+    days = np.zeros((len(names), windows.days))
+    for each in occasions:
+        begun = each.date - timedelta(days=RUN_UP_DAYS - 1)
+        days[names.index(each.category), windows.between(begun, each.date)] += 1
+    return windows.means(days) * (windows.length / timedelta(days=RUN_UP_DAYS))
 
 
-def month_phases(first: date, weeks: int) -> Float64:
-    """float64 ``[P, weeks]``: share of each week's days in each part of the month."""
-    days = np.array([[(first + timedelta(7 * w + k)).day for k in range(7)] for w in range(weeks)])
-    return np.stack([((low <= days) & (days <= high)).mean(axis=1) for low, high in MONTH_PHASES])
+def month_phases(windows: Windows) -> Float64:
+    """float64 ``[P, W]``: share of each window's days in each part of the month."""
+    first = windows.first_day
+    days = np.array([(first + timedelta(days=k)).day for k in range(windows.days)])
+    parts = np.stack([(low <= days) & (days <= high) for low, high in MONTH_PHASES])
+    return windows.means(parts.astype(np.float64))

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.shared.demand_features import run_up
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.task import Occasion
 
 Float64 = NDArray[np.float64]
@@ -35,25 +36,23 @@ SEASONS = (
 _BETWEEN_PHRASES = re.compile(r"[:,;]")
 
 
-def themes(calendar: tuple[Occasion, ...], first: date, weeks: int, likeness: Likeness) -> Float64:
-    """float64 ``[2, L, weeks]``: by label and week, what occasions and what seasons are about it.
+def themes(calendar: tuple[Occasion, ...], windows: Windows, likeness: Likeness) -> Float64:
+    """float64 ``[2, L, W]``: by label and window, what occasions and what seasons are about it.
 
     Each is a sum over occasions (seasons) of the label's likeness, in standard deviations over all
-    labels, times how far the week is in the run-up (in the season, from -1 to 1).
+    labels, times how far the window is in the run-up (in the season, from -1 to 1).
 
     Args:
         calendar: a name may list what its occasion is about: "Thanksgiving: turkey, cranberries".
-        first: the first week's first day.
         likeness: of the catalogue's texts.
     """
     occasions = {(each.date, each.name): each for each in calendar}.values()
     names = sorted({each.name for each in occasions})
     near = _near([*names, *(about for _, about in SEASONS)], likeness)
-    exposure = np.zeros((len(names), weeks))
+    exposure = np.zeros((len(names), windows.number))
     for each in occasions:
-        exposure[names.index(each.name)] += run_up((each,), first, weeks)[0]
-    middles = [first + timedelta(days=7 * week + 3) for week in range(weeks)]
-    day = np.array([(middle - _NEW_YEAR).days for middle in middles])
+        exposure[names.index(each.name)] += run_up((each,), windows)[0]
+    day = np.array([(middle - _NEW_YEAR).days for middle in windows.middles()])
     wave = np.stack([np.cos(2 * math.pi * (day - peak) / _DAYS_A_YEAR) for peak, _ in SEASONS])
     split = len(names)
     return np.stack([near[:split].T @ exposure, near[split:].T @ wave])

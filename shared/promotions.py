@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.errors import InputError
 
 Float64 = NDArray[np.float64]
@@ -71,16 +72,15 @@ def parse_day(text: str, key: str) -> date:
 
 
 def planned(
-    plan: Sequence[Promotion], places: Mapping[str, int], first: date, weeks: int
+    plan: Sequence[Promotion], places: Mapping[str, int], windows: Windows
 ) -> Float64 | None:
-    """float64 ``[K, L, weeks]`` by kind in alphabetical order; None for an empty plan.
+    """float64 ``[K, L, W]`` by kind in alphabetical order; None for an empty plan.
 
-    A week has the sum of its days' shares over seven. Promotions of one label and kind that overlap
+    A window has the mean of its days' shares. Promotions of one label and kind that overlap
     add up to at most 1.
 
     Args:
         places: position of each of ``L`` labels.
-        first: the first week's first day.
 
     Raises:
         InputError: an unknown label, a wrong date or share, or too many lines or kinds.
@@ -93,7 +93,7 @@ def planned(
         if found > most:
             rule = f"at most {most} are read"
             raise InputError(f"plan: {what}", found, rule, "give a shorter plan")
-    days = np.zeros((len(kinds), len(places), 7 * weeks))
+    days: dict[tuple[int, int], Float64] = {}
     for number, each in enumerate(plan, start=1):
         key = f"plan, line {number}"
         each.check(key)
@@ -101,10 +101,12 @@ def planned(
             raise InputError(
                 f"{key}: label", each.label, "the catalogue holds no such label", "see its labels"
             )
-        start = max((each.first - first).days, 0)
-        stop = max((each.last + timedelta(days=1) - first).days, 0)
-        days[kinds.index(each.kind), places[each.label], start:stop] += each.share
+        place = (kinds.index(each.kind), places[each.label])
+        own = days.setdefault(place, np.zeros(windows.days))
+        own[windows.between(each.first, each.last)] += each.share
     if not plan:
         return None
-    result: Float64 = np.minimum(days, 1).reshape(len(kinds), len(places), weeks, 7).mean(axis=3)
-    return result
+    shares = np.zeros((len(kinds), len(places), windows.number))
+    for place, own in days.items():
+        shares[place] = windows.means(np.minimum(own, 1))
+    return shares

@@ -33,6 +33,7 @@ from groundswell.shared.demand_features import (
     surged,
 )
 from groundswell.shared.demand_themes import Likeness, themes
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.task import Occasion
 from groundswell.simulation.benchmarks.machine import machine
@@ -104,12 +105,12 @@ class DemandData:
     def history(
         self, chosen: NDArray[np.bool_] | slice = slice(None), *, totals: bool, plan: bool
     ) -> DemandHistory:
-        weeks = self.counts.shape[1]
+        weeks = Windows.weeks(self.first, self.counts.shape[1])
         return DemandHistory(
             self.counts[chosen],
             self.site[chosen],
-            run_up(OCCASIONS, self.first, weeks),
-            month_phases(self.first, weeks),
+            run_up(OCCASIONS, weeks),
+            month_phases(weeks),
             self.totals[chosen] if totals else None,
             self.plan[:, chosen] if plan else None,
             self.due[chosen],
@@ -233,7 +234,7 @@ def load(sites: int = 8) -> DemandData:
     ]
     counts = [part.counts().astype(np.float64) for part in parts]
     first = datetime.fromtimestamp(start / 1e6, UTC).date()
-    about = themes(OCCASIONS, first, weeks, _likeness(dataset))
+    about = themes(OCCASIONS, Windows.weeks(first, weeks), _likeness(dataset))
     return DemandData(
         counts=np.concatenate(counts),
         site=np.repeat(np.arange(len(parts)), labels),

@@ -28,6 +28,7 @@ from groundswell.shared.demand import forecast, wmape
 from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
 from groundswell.shared.demand_noised import NoisedDemand
 from groundswell.shared.demand_weights import WINDOWS, covariance, matrix, shares, unweighed
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.statistics import WeeklyDemand
 from groundswell.simulation.benchmarks.machine import machine
 from groundswell.simulation.datasets.marketplace import START, generate
@@ -228,10 +229,10 @@ def measure_noised_method(pasts: list[Past]) -> dict[str, float]:
 
 def _history(past: Past, noise: Float64) -> DemandHistory:
     labels, windows = past.released.shape
-    first = START + timedelta(weeks=past.first)
+    weeks = Windows.weeks(START + timedelta(weeks=past.first), windows + 1)
     return DemandHistory(
         past.released + noise,
         np.zeros(labels, dtype=np.int64),
-        run_up((), first, windows + 1),
-        month_phases(first, windows + 1),
+        run_up((), weeks),
+        month_phases(weeks),
     )

@@ -19,6 +19,7 @@ from groundswell.client.local_client import LocalClient
 from groundswell.client.local_server import SERVICE, local_handlers
 from groundswell.client.prepared import PreparedSite
 from groundswell.client.scorer import Scorer
+from groundswell.client.site_cells import MAX_WINDOWS
 from groundswell.client.sockets import listen
 from groundswell.shared.answering import ServedModel, predict
 from groundswell.shared.catalogue import Catalogue
@@ -147,6 +148,14 @@ def test_what_is_looked_for_is_counted_exactly_and_by_its_words(
 def test_trends_need_enough_windows(scorer: Scorer) -> None:
     with pytest.raises(InputError, match="at least 17 windows"):
         scorer.trends()
+
+
+def test_trends_of_a_time_long_after_the_last_event_are_refused(scorer: Scorer) -> None:
+    late = int((START + timedelta(weeks=MAX_WINDOWS + 10)).timestamp() * 1e6)
+    with pytest.raises(InputError, match=rf"at: '2035-.*no event .* {MAX_WINDOWS} windows"):
+        scorer.trends(at=late)
+    with pytest.raises(InputError, match=rf"1\.\.{MAX_WINDOWS}"):
+        scorer.trends(windows=MAX_WINDOWS + 1)
 
 
 def test_trends_of_exact_counts(served: ServedModel, shop: Catalogue) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from groundswell.client.site_cells import cells
+from groundswell.client.site_cells import MAX_WINDOWS, cells
 from groundswell.shared.histories import MICROSECONDS_PER_DAY, Histories
 from groundswell.shared.task import Task
 
@@ -40,6 +40,16 @@ def test_all_whole_windows_are_told_unless_said_otherwise(histories: Histories) 
     assert cells(histories, 2 * MICROSECONDS_PER_DAY, None, Task(), 2).windows == 1
     nothing = cells(histories, 0, None, Task(), 2)
     assert nothing.counts().tolist() == [[0], [0]]
+
+
+def test_no_more_windows_than_the_newest_are_ever_told(histories: Histories) -> None:
+    """However late the end is asked for, or however old a single event is."""
+    end = (7 * MAX_WINDOWS + 14) * MICROSECONDS_PER_DAY
+    found = cells(histories, end, None, Task(), 2)
+    assert found.windows == MAX_WINDOWS
+    # Days 20 and 30 lie in the newest windows, the others before them.
+    assert found.counts().sum() == 2
+    assert not cells(histories, 2**62, None, Task(), 2).counts().any()
 
 
 def test_what_weighs_nothing_counts_by_its_own_action_alone(histories: Histories) -> None:

@@ -19,11 +19,13 @@ from groundswell.shared.demand_features import (
     run_up,
     surged,
 )
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.task import Occasion
 
 Float64 = NDArray[np.float64]
 FIRST = date(2017, 1, 2)
 SERIES, WEEKS, AHEAD = 60, 40, 4
+KNOWN = Windows.weeks(FIRST, WEEKS + AHEAD)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -43,8 +45,8 @@ def history(seed: int = 0, *, plan: bool = True, totals: bool = True) -> DemandH
     return DemandHistory(
         counts,
         np.repeat(np.arange(3), 20),
-        run_up(occasions, FIRST, WEEKS + AHEAD),
-        month_phases(FIRST, WEEKS + AHEAD),
+        run_up(occasions, KNOWN),
+        month_phases(KNOWN),
         sums[label] if totals else None,
         promoted[None] if plan else None,
     )
@@ -126,11 +128,8 @@ def test_a_label_that_surges_often_is_likelier_to_surge_than_a_calm_one_of_its_l
     counts = draw.poisson(np.where(restless, 24, 8)).astype(np.float64)
     # The last weeks of all are alike, so that only the habit tells them apart.
     counts[:, -8:] = 8
-    known = WEEKS + AHEAD
     site = np.zeros(SERIES, dtype=np.int64)
-    found = demand.forecast(
-        DemandHistory(counts, site, run_up((), FIRST, known), month_phases(FIRST, known)), 1
-    )
+    found = demand.forecast(DemandHistory(counts, site, run_up((), KNOWN), month_phases(KNOWN)), 1)
     half = SERIES // 2
     assert found.surge[:half].mean() > 2 * found.surge[half:].mean()
 
@@ -185,6 +184,12 @@ def test_a_surge_smaller_than_its_noise_is_not_resolvable() -> None:
     assert demand.resolvable(np.array([20.0, 22.0]), 5.3).tolist() == [False, True]
 
 
+def test_a_level_that_noise_took_below_zero_resolves_no_more_than_an_empty_one() -> None:
+    level = np.array([-60.0, 0.0])
+    assert demand.resolvable(level, 2.6).tolist() == [False, False]
+    assert demand.resolvable(level, 2.4).tolist() == [True, True]
+
+
 def test_a_surge_needs_half_as_much_again_and_five_buyers() -> None:
     level = np.array([10.0, 10.0, 2.0, 2.0])
     actual = np.array([15.0, 16.0, 4.0, 5.0])
@@ -214,9 +219,9 @@ def test_wmape_weighs_by_what_came() -> None:
 
 def test_run_up_spreads_seven_days_over_the_weeks() -> None:
     thursday = (Occasion(date=date(2017, 1, 12), name="x", category="any"),)
-    found = run_up(thursday, FIRST, 3)
+    found = run_up(thursday, Windows.weeks(FIRST, 3))
     np.testing.assert_allclose(found, [[3 / 7, 4 / 7, 0]])
-    phases = month_phases(FIRST, 52)
+    phases = month_phases(Windows.weeks(FIRST, 52))
     assert phases.shape == (4, 52)
     assert phases[0, 0] == pytest.approx(4 / 7)  # 2 to 5 January
     assert np.all(phases.sum(axis=0) <= 1 + 1e-12)

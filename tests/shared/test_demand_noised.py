@@ -13,6 +13,7 @@ from groundswell.shared import demand
 from groundswell.shared.demand_features import DemandHistory, month_phases
 from groundswell.shared.demand_noised import NoisedDemand
 from groundswell.shared.demand_weights import WEEKS_A_YEAR, covariance, unweighed
+from groundswell.shared.demand_windows import Windows
 
 Float64 = NDArray[np.float64]
 WEEKS, SERIES, NOISE = 26, 60, 40.0
@@ -35,7 +36,7 @@ def noised(expected: Float64, noise: float = NOISE, seed: int = 1) -> DemandHist
         counts,
         np.zeros(len(expected), dtype=np.int64),
         np.zeros((0, WEEKS + 1)),
-        month_phases(date(2026, 1, 5), WEEKS + 1),
+        month_phases(Windows.weeks(date(2026, 1, 5), WEEKS + 1)),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from groundswell.shared.backbone import load_backbone
 from groundswell.shared.demand_themes import phrases, themes
+from groundswell.shared.demand_windows import Windows
 from groundswell.shared.task import Occasion
 
 LABELS = ("TURKEY", "MOTOR OIL", "ICE CREAM", "COLD AND FLU", "SHAMPOO", "BATTERIES")
@@ -29,7 +30,7 @@ def found() -> NDArray[np.float64]:
         return cosines
 
     other_category = THANKSGIVING.model_copy(update={"category": "sweets"})
-    return themes((THANKSGIVING, other_category), FIRST, 52, likeness)
+    return themes((THANKSGIVING, other_category), Windows.weeks(FIRST, 52), likeness)
 
 
 def test_an_occasion_moves_what_it_is_about_in_its_week_alone(found: NDArray[np.float64]) -> None:
@@ -56,7 +57,7 @@ def test_seasons_turn(found: NDArray[np.float64]) -> None:
 
 
 def test_without_occasions_only_seasons_are_told() -> None:
-    even = themes((), FIRST, 10, lambda texts: np.ones((len(texts), 3)))
+    even = themes((), Windows.weeks(FIRST, 10), lambda texts: np.ones((len(texts), 3)))
     np.testing.assert_array_equal(even, np.zeros((2, 3, 10)))
 
 

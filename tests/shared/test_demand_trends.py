@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from groundswell.shared.demand_release import DemandRelease
-from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends
+from groundswell.shared.demand_trends import LEAST_WINDOWS, demand_trends, restock
 from groundswell.shared.demand_weights import covariance, unweighed
 from groundswell.shared.questions import LabelTrend, Trend, microseconds
 from groundswell.shared.task import Task
@@ -107,6 +107,29 @@ def test_old_windows_that_drown_one_by_one_are_kept_where_they_belong_to_the_dat
 def covariance_noise(deviation: float, seed: int) -> Float64:
     drawn = np.random.default_rng(seed).normal(0, deviation, (26, len(LABELS)))
     return unweighed(drawn).T
+
+
+def test_nine_sums_in_ten_stay_below_a_restock_however_long_the_lead() -> None:
+    """Levels drift, as demand does: a forecast that is low for one window is low for all."""
+    draw = np.random.default_rng(8)
+    drift = np.exp(np.cumsum(draw.normal(0, 0.04, (300, 60)), axis=1))
+    counts = draw.poisson(60 * drift).astype(np.float64)
+    names = tuple(str(number) for number in range(300))
+    known = DemandRelease.exact(counts[:, :56], AS_OF)
+    below = []
+    for lead in (1, 2, 3, 4):
+        found = demand_trends(known, names, Task(), lead)
+        assert found is not None
+        came = counts[:, 56 : 56 + lead].sum(axis=1)
+        below.append(np.mean([came[int(each.label)] <= (each.restock or 0) for each in found]))
+    assert min(below) > 0.86
+    assert max(below) < 0.97
+
+
+def test_spreads_of_a_restock_add_between_squares_and_a_sum() -> None:
+    p50, spread = np.array([10.0, 20.0, 30.0]), np.array([3.0, 4.0, 12.0])
+    assert restock(p50[:1], p50[:1] + spread[:1]) == pytest.approx(13)
+    assert 60 + 13 < restock(p50, p50 + spread) < 60 + 19
 
 
 @pytest.mark.parametrize("lead", [1, 4])
