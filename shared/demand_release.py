@@ -25,6 +25,7 @@ Float64 = NDArray[np.float64]
 
 NOISE_TENSOR = "demand_noise"
 _EMPTY_DEVIATIONS = 4.0  # a window this close to nothing holds noise alone
+_EMPTY_TOTAL = 0.5  # ... or, without noise, what rounding to the integers of the sum has left
 _TENSOR = re.compile(r"demand(?:@(?P<region>[a-z0-9._-]+))?(?::(?P<action>.+))?", re.DOTALL)
 
 
@@ -151,6 +152,14 @@ def belongs_to(name: str, region: str) -> bool:
     return name == NOISE_TENSOR + _at(region) or (block is not None and block.region == region)
 
 
+def without_noise(statistics: Mapping[str, Float32]) -> dict[str, Float32]:
+    """The same tensors where no noise was added to any release: what they say of it is none."""
+    return {
+        name: np.zeros_like(tensor) if name.split("@")[0] == NOISE_TENSOR else tensor
+        for name, tensor in statistics.items()
+    }
+
+
 def for_a_new_run(statistics: Mapping[str, Float32]) -> dict[str, Float32]:
     """A released model's statistics without the demand of all sites.
 
@@ -205,7 +214,7 @@ def _first_heard(values: Float64, noise: Float64) -> int:
     shorter or longer part does (the change between two known levels, Page 1954).
     """
     total = values.sum(axis=0)
-    quiet = _EMPTY_DEVIATIONS * _deviations(noise) * len(values) ** 0.5
+    quiet = np.maximum(_EMPTY_DEVIATIONS * _deviations(noise) * len(values) ** 0.5, _EMPTY_TOTAL)
     heard = np.flatnonzero(np.abs(total) > quiet)
     if not len(heard):
         return len(total)

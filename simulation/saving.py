@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from groundswell.shared.checkpoint import Checkpoint, model_weights, save
 from groundswell.shared.config_file import LoadedConfig
+from groundswell.shared.demand_release import without_noise
 from groundswell.shared.features import LabelSpace
 from groundswell.shared.model import InterestModel, initialise, load_weights
 from groundswell.shared.plan import Plan
@@ -54,6 +55,10 @@ def save_trained(
     model = InterestModel(spec, setting.backbone, LabelSpace.of(catalogue, setting.encoded.unit))
     initialise(model, plan.hash())
     load_weights(model, state.weights)
+    statistics = {
+        **state.statistics,
+        **{name: each for own in regions.values() for name, each in own.tensors.items()},
+    }
     data = setting.config.data
     columns = {
         name: column for name, column in data.columns.model_dump().items() if column is not None
@@ -66,10 +71,8 @@ def save_trained(
             catalogue=catalogue,
             backbone_hash=setting.backbone.hash,
             weights=model_weights(model),
-            statistics={
-                **state.statistics,
-                **{name: each for own in regions.values() for name, each in own.tensors.items()},
-            },
+            # A run without privacy releases by a plan whose noise it never adds.
+            statistics=statistics if privacy.private else without_noise(statistics),
             statistics_as_of=plan.schedule.train_until,
             columns=columns,
             profile=data.profile,

@@ -13,7 +13,9 @@ import polars as pl
 import pytest
 
 from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.checkpoint import load
 from groundswell.shared.config_file import load_config
+from groundswell.shared.demand_release import RegionRelease, of_region, released_demand
 from groundswell.shared.events import SCHEMA
 from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.metrics import Calibration
@@ -32,6 +34,7 @@ from groundswell.shared.task import EvaluationTimes, Task
 from groundswell.simulation import summaries
 from groundswell.simulation.datasets.dataset import Dataset
 from groundswell.simulation.evaluate import Forecast, evaluate
+from groundswell.simulation.regions import Released
 from groundswell.simulation.report import write_report
 from groundswell.simulation.report_parts.example import Change, Example, changes
 from groundswell.simulation.report_parts.facts import Facts
@@ -376,6 +379,28 @@ def frequency(h: Histories, at: Int64) -> Forecast:
 def constant(h: Histories, at: Int64) -> Forecast:
     """The same for everybody, without probabilities."""
     return Forecast(np.tile(np.arange(5.0), (len(h), 1)))
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_model_claims_noise_on_its_demand_where_some_was_added(
+    setting: Setting, tmp_path: Path, private: bool
+) -> None:
+    spec, folder = ModelSpec(), tmp_path / "model"
+    labels, windows = len(setting.dataset.catalogue), 26
+    counts = np.arange(labels * windows, dtype=np.float32).reshape(windows, labels)
+    noise = 9 * np.eye(windows, dtype=np.float32)
+    state = setting.initial_model(spec)
+    tensors = {"demand": counts, "demand_noise": noise}
+    privacy = made_up(private=private).privacy
+    own = Released(of_region(tensors, "north"), RegionRelease(7, 3, privacy.model_dump()))
+    state = replace(state, statistics={**state.statistics, **tensors})
+    plan = setting.plan(setting.config, spec)
+    save_trained(folder, setting, plan, state, privacy, regions={"north": own})
+    saved = load(folder, setting.backbone)
+    for region in (None, "north"):
+        (found,) = released_demand(saved.statistics, 7, region).values()
+        assert found.noise.any() == private
+        assert found.deviations.max() == (3 if private else 0)
 
 
 @pytest.mark.parametrize("private", [True, False])
