@@ -26,7 +26,6 @@ from groundswell.server.planning import Federation, size
 from groundswell.shared.config import Config
 from groundswell.shared.demand import forecast, wmape
 from groundswell.shared.demand_features import DemandHistory, month_phases, run_up
-from groundswell.shared.demand_noised import NoisedDemand
 from groundswell.shared.demand_weights import WINDOWS, covariance, matrix, shares, unweighed
 from groundswell.shared.demand_windows import Windows
 from groundswell.shared.statistics import WeeklyDemand
@@ -68,7 +67,7 @@ def run(users: int = 200_000) -> dict[str, Any]:
         generate(Path(folder), users, 0, merchants=MERCHANTS)
         cells, labels, windows = read_cells(Path(folder))
     pasts = [past(cells, origin, labels) for origin in range(windows - ORIGINS, windows)]
-    exact, same = measure(pasts, 0.0, 0), measure_noised_method(pasts)
+    exact, same = measure(pasts, None, 0), measure(pasts, 0.0, 0)
     cases = [
         _private(name, pasts, noise_deviation(users, share), exact["wmape"], same["wmape"])
         for name, share in (("default split", None), ("half of the budget", HALF))
@@ -190,18 +189,19 @@ def noise_deviation(users: int, share: float | None = None) -> float:
     return sigma * WeeklyDemand().clip_norm * math.sqrt(MERCHANTS)
 
 
-def measure(pasts: list[Past], deviation: float, seed: int) -> dict[str, float]:
+def measure(pasts: list[Past], deviation: float | None, seed: int) -> dict[str, float]:
     """WMAPE of the medians one window ahead, and what shares of the demand are resolvable and
     came to no more than P90.
 
     Args:
-        deviation: of the noise on each summed value; 0 for none.
+        deviation: of the noise on each summed value, by the method for noised counts, which may be
+            told of 0; None for exact counts and the method that these get.
     """
     generator = SeededRandomness(seed, "demand noise").generator()
-    told = covariance(deviation) if deviation > 0 else None
+    told = None if deviation is None else covariance(deviation)
     errors, resolved, covered, total, forecasts = 0.0, 0.0, 0.0, 0.0, 0
     for each in pasts:
-        drawn = generator.normal(0.0, deviation, each.released.T.shape)
+        drawn = generator.normal(0.0, deviation or 0.0, each.released.T.shape)
         found = forecast(_history(each, unweighed(drawn).T), 1, noise=told)
         errors += wmape(found.p50[:, 0], each.came) * float(each.came.sum())
         resolved += float(each.came[found.resolvable].sum())
@@ -214,17 +214,6 @@ def measure(pasts: list[Past], deviation: float, seed: int) -> dict[str, float]:
         "below_p90": covered / total,
         "forecasts": forecasts,
     }
-
-
-def measure_noised_method(pasts: list[Past]) -> dict[str, float]:
-    """WMAPE of the method for noised counts where there is no noise."""
-    expected, forecasts = [], 0
-    for each in pasts:
-        exact = np.zeros(each.released.shape)
-        expected.append(NoisedDemand(_history(each, exact), covariance(0.0)).mean())
-        forecasts += int(np.isfinite(expected[-1]).sum())
-    came = np.concatenate([each.came for each in pasts])
-    return {"wmape": wmape(np.concatenate(expected), came), "forecasts": forecasts}
 
 
 def _history(past: Past, noise: Float64) -> DemandHistory:

@@ -69,7 +69,7 @@ def test_noise_costs_accuracy_and_hides_small_labels() -> None:
     level = np.geomspace(5, 2000, 40)[:, None]
     counts = generator.poisson(level, (40, 27)).astype(float)
     past = demand_noise.Past(0, counts[:, :-1], counts[:, -1])
-    exact = demand_noise.measure([past], 0.0, 0)
+    exact = demand_noise.measure([past], None, 0)
     noised = demand_noise.measure([past], 40.0, 0)
     assert noised["wmape"] > exact["wmape"]
     assert exact["resolvable"] == 1.0
@@ -82,6 +82,6 @@ def test_the_method_for_noised_counts_is_also_measured_without_noise() -> None:
     level = np.geomspace(50, 2000, 40)[:, None]
     counts = generator.poisson(level, (40, 27)).astype(float)
     past = demand_noise.Past(0, counts[:, :-1], counts[:, -1])
-    same = demand_noise.measure_noised_method([past])
+    same = demand_noise.measure([past], 0.0, 0)
     assert same["forecasts"] == 40
     assert same["wmape"] < demand_noise.measure([past], 80.0, 0)["wmape"]
