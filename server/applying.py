@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundswell.server import optimiser
-from groundswell.server.checkpointing import RunState
+from groundswell.server.checkpointing import LeftOut, RunState
 from groundswell.server.unmasking import SecureTotal
 from groundswell.shared.blocks import marked, own_block, own_statistics
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.histories import Float32
-from groundswell.shared.plan import Plan, PlannedRelease
+from groundswell.shared.plan import Phase, Plan, PlannedRelease
 from groundswell.shared.scaling import FILL, decode
 from groundswell.shared.statistics import statistic_of
 
@@ -53,12 +53,13 @@ def apply_statistic(
     plan: Plan,
     release: PlannedRelease,
     total: SecureTotal,
+    phase: Phase,
     around: Sequence[Surroundings],
     number_of: Callable[[str], int],
 ) -> RunState:
     """Replace the statistics of this kind by what the sum says, each catalogue's from its block.
 
-    A catalogue of which no site is among the survivors keeps what it had.
+    A catalogue of which no site is among the survivors keeps what it had, and is noted as left out.
 
     Args:
         around: one for each of the plan's catalogues, in their order.
@@ -69,27 +70,21 @@ def apply_statistic(
     users = [0] * len(around)
     for site, declared in total.declared.items():
         users[number_of(site)] += declared
-    model = state.model
+    model, left_out = state.model, list(state.left_out)
     for number, each in enumerate(around):
-        if users[number]:
-            released = kind.estimate(
-                whole[own_block(kind, plan.catalogues, number)],
-                float(users[number]),
-                noise_deviation(release, len(total.survivors)),
-                each.catalogue,
-                own_statistics(model.statistics, plan.catalogues, number),
-                each.label_embeddings,
-            )
-            model = model.with_statistics(marked(released, plan.catalogues, number))
-    return replace(state, model=model)
-
-
-def without_survivors(
-    plan: Plan, total: SecureTotal, number_of: Callable[[str], int]
-) -> tuple[str, ...]:
-    """Names of the plan's catalogues of which no site is among the survivors."""
-    there = {number_of(site) for site in total.survivors}
-    return tuple(each.name for n, each in enumerate(plan.catalogues) if n not in there)
+        if not users[number]:
+            left_out.append(LeftOut(release.kind, phase, plan.catalogues[number].name))
+            continue
+        released = kind.estimate(
+            whole[own_block(kind, plan.catalogues, number)],
+            float(users[number]),
+            noise_deviation(release, len(total.survivors)),
+            each.catalogue,
+            own_statistics(model.statistics, plan.catalogues, number),
+            each.label_embeddings,
+        )
+        model = model.with_statistics(marked(released, plan.catalogues, number))
+    return replace(state, model=model, left_out=tuple(left_out))
 
 
 def apply_gradient(

@@ -47,6 +47,24 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A statistic that one phase of a run did not release.
+
+    Attributes:
+        catalogue: the one that the release holds nothing of, as no site of it survived; "": the
+            release is missing as a whole, as its attempts were void.
+    """
+
+    kind: str
+    phase: str
+    catalogue: str = ""
+
+    def __str__(self) -> str:
+        whose = f" of {self.catalogue}" if self.catalogue else ""
+        return f"{self.kind}{whose} ({self.phase})"
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything a run needs to go on.
 
@@ -54,7 +72,7 @@ class RunState:
         position: steps of the schedule that are done or left out.
         retries: void attempts so far, by kind.
         next_seq: a seq that no site's ledger has seen.
-        left_out: statistics whose attempts were void; the run says so.
+        left_out: statistics that were not released; the run says so.
         kept: weights at the last evaluation that did not fall, for early stopping.
     """
 
@@ -63,7 +81,7 @@ class RunState:
     position: int = 0
     next_seq: int = 1
     retries: dict[str, int] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     spent: tuple[Spent, ...] = ()
     records: tuple[RoundRecord, ...] = ()
     kept: Mapping[str, Tensor] = field(default_factory=dict)
@@ -87,7 +105,7 @@ def save(folder: Path, state: RunState, plan_hash: bytes) -> None:
         "position": state.position,
         "next_seq": state.next_seq,
         "retries": state.retries,
-        "left_out": state.left_out,
+        "left_out": [asdict(each) for each in state.left_out],
         "spent": [asdict(each) for each in state.spent],
         "records": [asdict(each) for each in state.records],
         "step": state.optimiser.step,
@@ -143,7 +161,7 @@ def load(folder: Path, plan_hash: bytes) -> RunState | None:
         rest["position"],
         rest["next_seq"],
         rest["retries"],
-        tuple(rest["left_out"]),
+        tuple(LeftOut(**each) for each in rest["left_out"]),
         tuple(Spent(**each) for each in rest["spent"]),
         tuple(
             RoundRecord(**{**each, "survivors": tuple(each["survivors"])})

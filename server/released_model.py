@@ -104,13 +104,20 @@ def _trained(
 def _as_of(
     plan: Plan, state: RunState, catalogue: Catalogue, start: Checkpoint | None
 ) -> int | None:
-    """Until when a catalogue's statistics saw events: some may be those of before the refresh."""
-    missed = f" of {catalogue.name} ({Phase.REFRESH})"
-    if not any(each.endswith(missed) for each in state.left_out):
-        return plan.schedule.train_until
-    if plan.rounds == 0 and start is not None:
-        return start.statistics_as_of
-    return plan.schedule.stats_until
+    """Until when the newest of a catalogue's statistics saw events."""
+    schedule = plan.schedule
+    for phase, until in (
+        (Phase.REFRESH, schedule.train_until),
+        (Phase.STATISTICS, schedule.stats_until),
+    ):
+        missed = {
+            each.kind
+            for each in state.left_out
+            if each.phase == phase and each.catalogue in ("", catalogue.name)
+        }
+        if any(phase in each.phases and each.kind not in missed for each in plan.releases):
+            return until
+    return schedule.train_until if start is None else start.statistics_as_of
 
 
 def _with_region(
@@ -189,7 +196,7 @@ def privacy_of(plan: Plan, state: RunState) -> dict[str, Any]:
 def _card(plan: Plan, state: RunState) -> str:
     spent = epsilons(plan, state.spent)
     rounds = sum(record.kind == GRADIENT for record in state.records)
-    left_out = f"Left out: {', '.join(state.left_out)}.\n" if state.left_out else ""
+    left_out = f"Left out: {', '.join(map(str, state.left_out))}.\n" if state.left_out else ""
     return (
         f"# Groundswell model of run {plan.run}\n\n"
         f"Trained in {rounds} rounds over data sites that kept their events.\n\n"

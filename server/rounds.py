@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from groundswell.server import applying, checkpointing
-from groundswell.server.checkpointing import RoundRecord, RunState
+from groundswell.server.checkpointing import LeftOut, RoundRecord, RunState
 from groundswell.server.schedule import Step, schedule
 from groundswell.server.spending import Spent, epsilons
 from groundswell.server.transport import GridTransport
@@ -25,11 +25,6 @@ from groundswell.shared.stopping import Look, should_stop
 from groundswell.shared.wire import groundswell_pb2 as wire
 
 RETRIES_A_ROUND = 2
-
-
-def left_out_of(kind: str, catalogue: str, phase: Phase) -> str:
-    """How a run tells that a release holds nothing of a catalogue, as no site of it survived."""
-    return f"{kind} of {catalogue} ({phase})"
 
 
 class Outcome(StrEnum):
@@ -161,7 +156,7 @@ class Run:
         self.state = replace(
             self.state,
             position=self.state.position + 1,
-            left_out=(*self.state.left_out, f"{step.kind} ({step.phase})"),
+            left_out=(*self.state.left_out, LeftOut(step.kind, step.phase)),
         )
         self._save()
         return ""
@@ -182,12 +177,10 @@ class Run:
                 self.plan,
                 release,
                 total,
+                step.phase,
                 self._around,
                 self._transport.catalogue_number,
             )
-            missed = applying.without_survivors(self.plan, total, self._transport.catalogue_number)
-            told = (left_out_of(step.kind, name, step.phase) for name in missed)
-            state = replace(state, left_out=(*state.left_out, *told))
         spent = (*state.spent, Spent(step.kind, total.honest))
         tiers = epsilons(self.plan, spent)
         record = RoundRecord(

@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groundswell.server.checkpointing import RunState, load, save
+from groundswell.server.checkpointing import LeftOut, RunState, load, save
 from groundswell.shared.errors import InputError, ModelError
+from groundswell.shared.plan import Phase
 from groundswell.shared.transfer import ModelState
 
 PLAN, OTHER = b"p" * 32, b"o" * 32
+LEFT_OUT = (LeftOut("pairs", Phase.REFRESH), LeftOut("h5", Phase.STATISTICS, "pets"))
 
 
 @pytest.fixture
 def state() -> RunState:
     weights = {"head.bias": np.arange(3, dtype=np.float32)}
     begun = RunState.begin(ModelState(weights, {"popularity": np.ones(2, dtype=np.float32)}))
-    return replace(begun, position=7, next_seq=9, retries={"gradient": 1}, left_out=("pairs",))
+    return replace(begun, position=7, next_seq=9, retries={"gradient": 1}, left_out=LEFT_OUT)
 
 
 def test_a_saved_state_comes_back(tmp_path: Path, state: RunState) -> None:
@@ -29,7 +31,7 @@ def test_a_saved_state_comes_back(tmp_path: Path, state: RunState) -> None:
     assert found is not None
     assert found.model.hash() == state.model.hash()
     assert (found.position, found.next_seq, found.retries) == (7, 9, {"gradient": 1})
-    assert found.left_out == ("pairs",)
+    assert found.left_out == LEFT_OUT
 
 
 def test_another_plan_is_refused_with_a_remedy(tmp_path: Path, state: RunState) -> None:

@@ -16,6 +16,7 @@ from groundswell.client.contributions import Workplace
 from groundswell.client.ledger import Ledger
 from groundswell.client.vault import Vault, refused
 from groundswell.server import released_model
+from groundswell.server.checkpointing import LeftOut
 from groundswell.server.coordinator_planning import Workshop
 from groundswell.server.registry import Registry
 from groundswell.server.rounds import Outcome, Watch
@@ -28,7 +29,7 @@ from groundswell.shared.checkpoint import load
 from groundswell.shared.config import Config
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import InputError, Refusal
-from groundswell.shared.plan import Plan
+from groundswell.shared.plan import Phase, Plan
 from groundswell.shared.spec import ModelSpec
 from groundswell.shared.statistics import STATISTICS
 from groundswell.simulation import audit_data
@@ -254,9 +255,9 @@ def test_a_catalogue_whose_sites_are_all_away_is_told_and_gets_no_model(
     ) as running:
         assert running.report.outcome is Outcome.FINISHED
         state = running.state
-    assert "popularity of pets (statistics)" in state.left_out
-    assert "popularity of pets (refresh)" in state.left_out
-    assert not any("rehearsal" in each for each in state.left_out)
+    told = {str(each) for each in state.left_out}
+    assert {"popularity of pets (statistics)", "popularity of pets (refresh)"} <= told
+    assert not any("rehearsal" in each for each in told)
     catalogues = tuple(part.dataset.catalogue for part in joint.parts)
     encoded = tuple(part.encoded for part in joint.parts)
     workshop = Workshop(config, catalogues, joint.backbone, encoded)
@@ -269,10 +270,36 @@ def test_a_catalogue_whose_sites_are_all_away_is_told_and_gets_no_model(
 def test_statistics_that_a_refresh_missed_keep_their_date(
     workshop: Workshop, plan: Plan, running: Federated, tmp_path: Path
 ) -> None:
-    missed = replace(running.state, left_out=("popularity of pets (refresh)",))
+    kinds = [each.kind for each in plan.releases if Phase.REFRESH in each.phases]
+    left_out = tuple(LeftOut(kind, Phase.REFRESH, "pets") for kind in kinds)
+    missed = replace(running.state, left_out=left_out)
     goods, pets = released_model.write(tmp_path / "model", workshop, plan, missed)
     assert goods.statistics_as_of == plan.schedule.train_until
     assert pets.statistics_as_of == plan.schedule.stats_until
+
+
+@pytest.mark.parametrize("catalogue", ["", "pets"], ids=["of all", "of one catalogue"])
+def test_statistics_without_one_that_a_refresh_missed_have_the_date_of_the_newest(
+    workshop: Workshop, plan: Plan, running: Federated, tmp_path: Path, catalogue: str
+) -> None:
+    """A forecast from before it is warned of, and a released demand ends there."""
+    left_out = (LeftOut("popularity", Phase.REFRESH, catalogue),)
+    missed = replace(running.state, left_out=left_out)
+    _, pets = released_model.write(tmp_path / "model", workshop, plan, missed)
+    assert pets.statistics_as_of == plan.schedule.train_until
+
+
+def test_statistics_that_a_refresh_missed_as_a_whole_keep_the_date_of_their_model(
+    workshop: Workshop, plan: Plan, running: Federated, tmp_path: Path
+) -> None:
+    whole = released_model.write(tmp_path / "first", workshop, plan, running.state)
+    start = [replace(each, statistics_as_of=7) for each in whole]
+    releases = [r.model_copy(update={"phases": (Phase.REFRESH,)}) for r in plan.releases]
+    refresh = plan.model_copy(update={"rounds": 0, "releases": tuple(releases)})
+    left_out = tuple(LeftOut(each.kind, Phase.REFRESH) for each in releases)
+    missed = replace(running.state, left_out=left_out)
+    again = released_model.write(tmp_path / "second", workshop, refresh, missed, start)
+    assert [each.statistics_as_of for each in again] == [7, 7]
 
 
 def test_a_plan_whose_catalogues_can_not_be_told_apart_is_no_plan(plan: Plan) -> None:

@@ -16,7 +16,7 @@ from groundswell.client.policy import MenuEntry, SitePolicy
 from groundswell.client.relay import app
 from groundswell.client.vault import Identity, Vault
 from groundswell.server import released_model
-from groundswell.server.checkpointing import RunState
+from groundswell.server.checkpointing import LeftOut, RunState
 from groundswell.server.coordinator_planning import Workshop
 from groundswell.server.planning import Federation, ModelFacts, make_plan, region_plan_terms, size
 from groundswell.server.rounds import Outcome, Report, Run
@@ -30,7 +30,7 @@ from groundswell.shared.demand_weights import covariance, weighed
 from groundswell.shared.envelopes import parse, serialise
 from groundswell.shared.errors import GroundswellError, InputError, Refusal
 from groundswell.shared.identity import sealed_plan
-from groundswell.shared.plan import Plan
+from groundswell.shared.plan import Phase, Plan
 from groundswell.shared.questions import TrendsRequest
 from groundswell.shared.roster import Advertisement, Head, terms_of
 from groundswell.shared.scaling import decode
@@ -318,7 +318,7 @@ def test_a_region_without_its_demand_adds_nothing(
     setting, data = country.setting, country.setting.dataset
     workshop = Workshop(setting.config, (data.catalogue,), setting.backbone, (setting.encoded,))
     start = released_model.write(tmp_path / "first", workshop, country.plan(), whole)
-    void = replace(whole, records=(), left_out=("demand",))
+    void = replace(whole, records=(), left_out=(LeftOut("demand", Phase.REFRESH),))
     with pytest.raises(GroundswellError, match="released no demand"):
         released_model.write(tmp_path / "second", workshop, plan, void, start)
     assert not (tmp_path / "second").exists()
