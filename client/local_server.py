@@ -10,6 +10,7 @@ import grpc
 
 from groundswell.client.local_times import check_time
 from groundswell.client.scorer import Scorer, UserForecast
+from groundswell.client.site_cells import MAX_WINDOWS
 from groundswell.shared.demand_trends import HORIZONS
 from groundswell.shared.durations import format_duration
 from groundswell.shared.envelopes import parse
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 SERVICE = "groundswell.local.v1.Local"
 MAX_TOP = 1_000_000
-MAX_WINDOWS = 520
 DEFAULT_LEAD = 2
 NO_MODEL = "no-model"
 _CODES = {"unknown-user": "NOT_FOUND", NO_MODEL: "FAILED_PRECONDITION"}

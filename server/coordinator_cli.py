@@ -130,12 +130,13 @@ def list_catalogues(folder: Folder = None, json_file: JsonFile = None) -> None:
     Example: groundswell coordinator catalogue list fleet
     """
     coordinator = _open(folder)
+    in_use = {each.hash for each in coordinator.catalogues_in_use()}
     rows = [
         {
             "name": each.name,
             "labels": len(each),
             "hash": each.hash,
-            "in_use": each in coordinator.catalogues_in_use(),
+            "in_use": each.hash in in_use,
         }
         for each in coordinator.catalogues()
     ]

@@ -84,9 +84,9 @@ class Workshop:
         """The model before the first round.
 
         Args:
-            start: a released model whose head and statistics are the beginning, as ``started``
-                gives it. Its adapter is not: the frozen half of an adapter follows from the plan's
-                hash (``model.initialise``).
+            start: the models of one released run, one for each of its catalogues, whose head and
+                statistics are the beginning. The adapter is not: its frozen half follows from the
+                plan's hash (``model.initialise``).
 
         Raises:
             InputError: the plan names another first model, or ``start`` does not fit it.
