@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from groundswell.server.rounds import Watch
 from groundswell.shared.config_file import LoadedConfig, load_config
 from groundswell.shared.plan import Plan
 from groundswell.shared.results import RegionResult, Results, write_whole
@@ -31,10 +28,13 @@ from groundswell.simulation.running import (
     data_facts,
     data_size,
     engine_of,
+    folder_of,
     peak_rss_mib,
     raise_unless_finished,
     run_id,
     training_rounds,
+    watch_of,
+    write_heads,
 )
 from groundswell.simulation.saving import effective_config, save_trained
 from groundswell.simulation.scoring import model_scorer
@@ -128,7 +128,7 @@ def _one_seed(
     )
     for variant in variants:
         saved = number == 0 and variant is variants[0]
-        with _folder(options, saved) as folder:
+        with folder_of(options, saved) as folder:
             _federated(setting, options, progress, found, variant, seed, folder, saved)
     plan = setting.plan(setting.config, variants[0].spec, run=run_id(seed, models.CENTRAL))
     progress.phase("training the same model in one place", 0)
@@ -166,12 +166,7 @@ def _federated(
         progress.prepared(data_facts(setting))
         progress.planned(plan, setting.sized(variant.config))
     progress.phase(f"training {variant.name}", 0 if saved else plan.rounds)
-    watch = Watch(
-        started=progress.started if saved else lambda step: None,
-        closed=progress.closed if saved else lambda record: progress.advanced(),
-        void=progress.void,
-        stop=progress.stop,
-    )
+    watch = watch_of(progress, saved)
     engine = engine_of(options)
     with engine(
         setting,
@@ -214,11 +209,7 @@ def _keep_promise(
             else no_privacy(excludes)
         )
         found.sites = spent_of(plan, ledgers, agreed.policies) if options.private else {}
-        heads = {
-            name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
-            for name, ledger in ledgers.items()
-        }
-    write_whole(options.out / "heads.json", (json.dumps(heads, indent=1) + "\n").encode())
+        write_heads(options.out, ledgers)
 
 
 def fit_baselines(setting: Setting, options: Options, progress: Progress, found: Outcomes) -> None:
@@ -257,13 +248,3 @@ def _write(
     write_whole(out / "config.toml", effective_config(loaded, setting, found.plan, out).encode())
     results.write(out / "results.json")
     write_report(out / "report.html", setting, found.measured, results, out / "model", found.plan)
-
-
-@contextmanager
-def _folder(options: Options, saved: bool) -> Iterator[Path]:
-    """The run's own folder for the saved model; a temporary one for what is only measured."""
-    if saved:
-        yield options.out
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)

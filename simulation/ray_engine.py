@@ -25,8 +25,13 @@ from groundswell.server.rounds import Report, Run, Watch
 from groundswell.shared.backbone import load_backbone
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import Plan
-from groundswell.simulation.federated import NOTHING_MORE, Federated, make_run, recipes
-from groundswell.simulation.setting import Setting
+from groundswell.simulation.federated import (
+    NOTHING_MORE,
+    Federated,
+    Participants,
+    make_run,
+    recipes,
+)
 from groundswell.simulation.vaults import Agreed, VaultRecipe
 
 _NAMESPACE = "groundswell"
@@ -80,7 +85,7 @@ def vault_actors(found: dict[str, VaultRecipe], backbone: str) -> Iterator[int]:
 
 @contextmanager
 def run_on_ray(
-    setting: Setting,
+    sites: Participants,
     plan: Plan,
     folder: Path,
     *,
@@ -91,19 +96,19 @@ def run_on_ray(
     agreed: Agreed = NOTHING_MORE,
 ) -> Iterator[Federated]:
     """Run a federation on Flower's Ray engine, and end everything that was started for it."""
-    found = recipes(setting, plan, folder, seed=seed, noisy=noisy, agreed=agreed)
+    found = recipes(sites, plan, folder, seed=seed, noisy=noisy, agreed=agreed)
     consortium = next(iter(found.values())).consortium()
     ended: list[tuple[Report, Run]] = []
     server = ServerApp()
 
     ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     try:
-        with vault_actors(found, setting.backbone.name) as first_seq:
+        with vault_actors(found, sites.backbone.name) as first_seq:
 
             @server.main()
             def main(grid: Grid, context: Context) -> None:
                 run = make_run(
-                    setting,
+                    sites,
                     plan,
                     folder,
                     grid,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import resource
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from groundswell.client.ledger import Ledger
 from groundswell.server.checkpointing import RoundRecord
-from groundswell.server.rounds import Outcome, Report
+from groundswell.server.rounds import Outcome, Report, Watch
 from groundswell.shared.errors import GroundswellError
 from groundswell.shared.plan import EVALUATION, GRADIENT, Plan
-from groundswell.shared.results import DataSize, Privacy, Round, SiteSpent
+from groundswell.shared.results import DataSize, Privacy, Round, SiteSpent, write_whole
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.evaluate import Measurement
 from groundswell.simulation.federated import Federated, run_in_process
+from groundswell.simulation.progress import Progress
 from groundswell.simulation.regions import Released
 from groundswell.simulation.seeded import SeededRandomness
 from groundswell.simulation.setting import Setting
@@ -98,6 +102,35 @@ def engine_of(options: Options) -> Callable[..., AbstractContextManager[Federate
     from groundswell.simulation.ray_engine import run_on_ray  # Ray takes seconds to import
 
     return run_on_ray
+
+
+@contextmanager
+def folder_of(options: Options, saved: bool) -> Iterator[Path]:
+    """The run's own folder for the saved model; a temporary one for what is only measured."""
+    if saved:
+        yield options.out
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def watch_of(progress: Progress, saved: bool) -> Watch:
+    """Tells of each attempt where the model is saved; of what is only measured, how far it is."""
+    return Watch(
+        started=progress.started if saved else lambda step: None,
+        closed=progress.closed if saved else lambda record: progress.advanced(),
+        void=progress.void,
+        stop=progress.stop,
+    )
+
+
+def write_heads(out: Path, ledgers: Mapping[str, Ledger]) -> None:
+    """Write ``heads.json``: the head of each site's ledger, as its peers saw it last."""
+    heads = {
+        name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
+        for name, ledger in ledgers.items()
+    }
+    write_whole(out / "heads.json", (json.dumps(heads, indent=1) + "\n").encode())
 
 
 def raise_unless_finished(report: Report) -> None:

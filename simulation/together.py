@@ -7,16 +7,13 @@ its own leaves it; the results of the whole are over all users side by side.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from groundswell.server.checkpointing import RoundRecord
-from groundswell.server.rounds import Watch
 from groundswell.shared.blocks import own_statistics
 from groundswell.shared.config_file import LoadedConfig
 from groundswell.shared.errors import InputError
@@ -39,10 +36,13 @@ from groundswell.simulation.running import (
     data_facts,
     data_size,
     engine_of,
+    folder_of,
     peak_rss_mib,
     raise_unless_finished,
     run_id,
     training_rounds,
+    watch_of,
+    write_heads,
 )
 from groundswell.simulation.saving import effective_config, save_trained
 from groundswell.simulation.scoring import model_scorer
@@ -52,8 +52,8 @@ FOLDER = "catalogues"
 
 
 @dataclass
-class _Saved:
-    """What the run whose model is saved has left."""
+class _Run:
+    """What one training run of the federation has left."""
 
     plan: Plan
     model: ModelState = field(repr=False)
@@ -128,21 +128,21 @@ def _simulate(
     progress.phase("reading and preparing the data", 0)
     joint = joint_setting(loaded, options, quarantine)
     found = [Outcomes() for _ in joint.parts]
-    saved = None
+    runs: list[_Run] = []  # the first one's model is saved
     for number in range(options.seeds):
         seed = joint.parts[0].config.train.seed + number
         for variant in models.federated_variants(
             joint.parts[0].config, everything=False, private=options.private
         ):
-            first = saved is None
-            with _folder(options, first) as folder:
-                left = _federated(joint, options, progress, found, variant, seed, folder, first)
-            saved = saved or left
+            first = not runs
+            with folder_of(options, first) as folder:
+                runs.append(
+                    _federated(joint, options, progress, found, variant, seed, folder, first)
+                )
         _central(joint, progress, found, seed)
     for part, outcomes in zip(joint.parts, found, strict=True):
         fit_baselines(part, options, progress, outcomes)
-    if saved is None:  # there is one seed at least
-        raise AssertionError("no model was trained")
+    saved = runs[0]
     for part, outcomes in zip(joint.parts, found, strict=True):
         _write_part(part, options, outcomes, saved, began)
     results = _results(
@@ -164,15 +164,6 @@ def _simulate(
     return results
 
 
-@contextmanager
-def _folder(options: Options, saved: bool) -> Iterator[Path]:
-    if saved:
-        yield options.out
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-
-
 def _federated(
     joint: JointSetting,
     options: Options,
@@ -182,7 +173,7 @@ def _federated(
     seed: int,
     folder: Path,
     saved: bool,
-) -> _Saved:
+) -> _Run:
     """Train one variant and measure it on each catalogue's users."""
     plan = joint.plan(variant.config, variant.spec, run=run_id(seed, variant.name))
     if saved:
@@ -191,12 +182,7 @@ def _federated(
         progress.prepared([fact for part in joint.parts for fact in data_facts(part)])
         progress.planned(plan, joint.sized(variant.config))
     progress.phase(f"training {variant.name}", 0 if saved else plan.rounds)
-    watch = Watch(
-        started=progress.started if saved else lambda step: None,
-        closed=progress.closed if saved else lambda record: progress.advanced(),
-        void=progress.void,
-        stop=progress.stop,
-    )
+    watch = watch_of(progress, saved)
     with engine_of(options)(
         joint,
         plan,
@@ -217,12 +203,8 @@ def _federated(
         )
         sites = spent_of(plan, running.ledgers, {}) if options.private else {}
         if saved:
-            heads = {
-                name: {"row": ledger.head().row, "hash": ledger.head().hash.hex()}
-                for name, ledger in running.ledgers.items()
-            }
-            write_whole(options.out / "heads.json", (json.dumps(heads, indent=1) + "\n").encode())
-        left = _Saved(plan, running.model, running.state.records, privacy, sites)
+            write_heads(options.out, running.ledgers)
+        left = _Run(plan, running.model, running.state.records, privacy, sites)
     progress.phase(f"measuring {variant.name}", 0)
     for part, outcomes in zip(joint.parts, found, strict=True):
         scorer = model_scorer(part.pooled_workplace(plan), left.model)
@@ -243,7 +225,7 @@ def _central(joint: JointSetting, progress: Progress, found: Sequence[Outcomes],
 
 
 def _write_part(
-    part: Setting, options: Options, found: Outcomes, saved: _Saved, began: float
+    part: Setting, options: Options, found: Outcomes, saved: _Run, began: float
 ) -> None:
     """What a simulation of one catalogue leaves: results, report and model.
 
@@ -267,7 +249,7 @@ def _results(
     options: Options,
     data: DataSize,
     measured: dict[str, list[Measurement]],
-    saved: _Saved,
+    saved: _Run,
     began: float,
 ) -> Results:
     return Results(
