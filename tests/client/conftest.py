@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from groundswell.client.attempt import Admission, Unmasking
 from groundswell.client.policy import SitePolicy
+from groundswell.client.site import Site, SiteSettings
+from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.identity import SigningKey
+from groundswell.shared.invitation import Invitation
 from groundswell.shared.plan import (
     CatalogueReference,
     OptimiserPlan,
@@ -19,6 +23,7 @@ from groundswell.shared.plan import (
 )
 from groundswell.shared.scaling import scale
 from groundswell.shared.sizing import KindBudget, size_plan
+from groundswell.shared.task import Task
 
 SITES = tuple(f"site-{number}" for number in range(1, 9))
 ROUNDS = 6
@@ -92,6 +97,31 @@ def make_plan() -> Plan:
         ),
         seconds_per_slot=0.0,
     )
+
+
+def invite(plan: Plan, catalogue: Catalogue) -> Invitation:
+    """What a coordinator of this plan, over this catalogue, hands to a site."""
+    reference = CatalogueReference(name="shop", hash=catalogue.hash, labels=len(catalogue))
+    task = Task().model_dump(mode="json")
+    proposal = plan.model_copy(update={"catalogues": (reference,), "task": task})
+    coordinator = SigningKey.generate()
+    data = proposal.canonical_bytes()
+    return Invitation(
+        "fleet.example.org:443",
+        "-----BEGIN CERTIFICATE-----\n",
+        SigningKey.generate().public,
+        coordinator.public,
+        data,
+        coordinator.sign_bytes("Plan", data),
+        "shop",
+        catalogue.canonical_bytes(),
+    )
+
+
+def create_site(folder: Path, invitation: Invitation) -> Site:
+    """The site ``north`` as its invitation founds it, without data."""
+    settings = SiteSettings(name="north", merchant="acme", users=120, address=invitation.address)
+    return Site.create(folder, settings, invitation, SitePolicy.for_plan(invitation.proposal()))
 
 
 @pytest.fixture(scope="session")

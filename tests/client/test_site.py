@@ -11,7 +11,7 @@ import pytest
 
 from groundswell.cli import main
 from groundswell.client.policy import SitePolicy
-from groundswell.client.site import DATA_FILE, SITE_FILE, Site, SiteSettings
+from groundswell.client.site import DATA_FILE, SITE_FILE, Site
 from groundswell.client.site_check import findings, plan_changes, status_figures
 from groundswell.client.site_data import (
     forget_users,
@@ -24,8 +24,8 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.invitation import Invitation, split_address
-from groundswell.shared.plan import CatalogueReference, Plan
-from groundswell.shared.task import Task
+from groundswell.shared.plan import Plan
+from tests.client.conftest import create_site, invite
 
 
 @pytest.fixture
@@ -36,28 +36,12 @@ def catalogue() -> Catalogue:
 
 @pytest.fixture
 def invitation(plan: Plan, catalogue: Catalogue) -> Invitation:
-    reference = CatalogueReference(name="shop", hash=catalogue.hash, labels=len(catalogue))
-    task = Task().model_dump(mode="json")
-    proposal = plan.model_copy(update={"catalogues": (reference,), "task": task})
-    coordinator = SigningKey.generate()
-    data = proposal.canonical_bytes()
-    return Invitation(
-        "fleet.example.org:443",
-        "-----BEGIN CERTIFICATE-----\n",
-        SigningKey.generate().public,
-        coordinator.public,
-        data,
-        coordinator.sign_bytes("Plan", data),
-        "shop",
-        catalogue.canonical_bytes(),
-    )
+    return invite(plan, catalogue)
 
 
 @pytest.fixture
 def site(tmp_path: Path, invitation: Invitation) -> Site:
-    settings = SiteSettings(name="north", merchant="acme", users=120, address=invitation.address)
-    policy = SitePolicy.for_plan(invitation.proposal())
-    return Site.create(tmp_path / "north", settings, invitation, policy)
+    return create_site(tmp_path / "north", invitation)
 
 
 def test_an_invitation_reads_back_as_it_was_written(invitation: Invitation, tmp_path: Path) -> None:

@@ -16,39 +16,20 @@ import pytest
 from groundswell.cli import main
 from groundswell.client import vault_process
 from groundswell.client.local_client import LocalClient
-from groundswell.client.policy import SitePolicy
 from groundswell.client.scorer import Scorer
-from groundswell.client.site import DATA_FILE, Site, SiteSettings
+from groundswell.client.site import DATA_FILE, Site
 from groundswell.client.site_data import import_events
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError, Refusal
-from groundswell.shared.identity import SigningKey
-from groundswell.shared.invitation import Invitation
-from groundswell.shared.plan import CatalogueReference, Plan
-from groundswell.shared.task import Task
+from groundswell.shared.plan import Plan
+from tests.client.conftest import create_site, invite
 from tests.conftest import write_model
 
 Call = Callable[..., tuple[int, str, str]]
 
 
 def found_site(folder: Path, plan: Plan, catalogue: Catalogue) -> Site:
-    reference = CatalogueReference(name="shop", hash=catalogue.hash, labels=len(catalogue))
-    task = Task().model_dump(mode="json")
-    proposal = plan.model_copy(update={"catalogues": (reference,), "task": task})
-    coordinator = SigningKey.generate()
-    data = proposal.canonical_bytes()
-    invitation = Invitation(
-        "fleet.example.org:443",
-        "-----BEGIN CERTIFICATE-----\n",
-        SigningKey.generate().public,
-        coordinator.public,
-        data,
-        coordinator.sign_bytes("Plan", data),
-        "shop",
-        catalogue.canonical_bytes(),
-    )
-    settings = SiteSettings(name="north", merchant="acme", users=120, address=invitation.address)
-    site = Site.create(folder, settings, invitation, SitePolicy.for_plan(proposal))
+    site = create_site(folder, invite(plan, catalogue))
     source = folder / "events.csv"
     items = sorted(catalogue.item_to_label)[:2]
     source.write_text(f"who,ts,sku\nann,2025-06-01,{items[0]}\nbob,2025-06-02,{items[1]}\n")

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from groundswell.server.run_folder import RunStatus
 from groundswell.simulation.demo import DemoFederation
+from tests.demo_federations import demo_federation, untold
 
 
 @pytest.fixture(scope="session")
 def trained() -> Iterator[tuple[DemoFederation, RunStatus]]:
     """A federation that is still up, and how its run ended."""
-    # Not pytest's own folder: the path of a Unix socket may have 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="gs-", dir="/tmp"))
-    lines: list[str] = []
-    demo = DemoFederation.build(folder / "fed", lines.append, statistics=("popularity",))
-    try:
-        demo.up(lines.append)
-        yield demo, demo.train(lines.append)
-    finally:
-        demo.down()
-        shutil.rmtree(folder, ignore_errors=True)
+    with demo_federation(statistics=("popularity",)) as demo:
+        yield demo, demo.train(untold)

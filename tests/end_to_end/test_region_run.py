@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -22,6 +19,7 @@ from groundswell.shared.identity import SigningKey
 from groundswell.shared.questions import TrendsRequest
 from groundswell.shared.served import serve_folder
 from groundswell.simulation.demo import DemoFederation
+from tests.demo_federations import demo_federation, untold
 
 # What a region's run does is also held in one process: tests/simulation/test_region_release.py.
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
@@ -42,26 +40,13 @@ class Released:
 
 @pytest.fixture(scope="module")
 def released() -> Iterator[Released]:
-    # Not pytest's own folder: the path of a Unix socket may have 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="gs-", dir="/tmp"))
-    lines: list[str] = []
-    demo = DemoFederation.build(
-        folder / "fed",
-        lines.append,
-        rounds=1,
-        statistics=("popularity", "demand"),
-        regions=dict.fromkeys(INLAND, "inland"),
-    )
-    try:
-        demo.up(lines.append)
-        whole = demo.train(lines.append)
+    regions = dict.fromkeys(INLAND, "inland")
+    with demo_federation(rounds=1, statistics=("popularity", "demand"), regions=regions) as demo:
+        whole = demo.train(untold)
         first = demo.coordinator.runs()[-1]
         run = new_run(demo.coordinator, None, first.model_folder, "inland")
         launch(demo.coordinator, run)
-        yield Released(demo, whole, follow(run, lines.append), run)
-    finally:
-        demo.down()
-        shutil.rmtree(folder, ignore_errors=True)
+        yield Released(demo, whole, follow(run, untold), run)
 
 
 def test_the_sites_of_the_region_release_once_more_and_the_other_one_does_not(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from groundswell.shared.errors import InputError
 from groundswell.shared.served import serve_folder
 from groundswell.simulation.datasets import complete_journey
 from groundswell.simulation.demo import DemoFederation
+from tests.demo_federations import demo_federation, untold
 
 # What such a run does is also held in one process: tests/simulation/test_joint.py.
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
@@ -57,23 +56,10 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained() -> Iterator[Trained]:
-    # Not pytest's own folder: the path of a Unix socket may have 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="gs-", dir="/tmp"))
-    lines: list[str] = []
-    demo = DemoFederation.build(
-        folder / "fed",
-        lines.append,
-        rounds=1,
-        statistics=("popularity",),
-        catalogues=dict.fromkeys(COARSE, departments()),
-    )
-    try:
-        demo.up(lines.append)
-        status = demo.train(lines.append)
+    catalogues = dict.fromkeys(COARSE, departments())
+    with demo_federation(rounds=1, statistics=("popularity",), catalogues=catalogues) as demo:
+        status = demo.train(untold)
         yield Trained(demo, status, demo.coordinator.runs()[-1].model_folder)
-    finally:
-        demo.down()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_all_four_sites_stand_in_every_sum_and_each_catalogue_gets_a_model(

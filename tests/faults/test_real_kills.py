@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from groundswell.shared.identity import SigningKey
 from groundswell.simulation.demo import DemoFederation, Hosts
 from groundswell.simulation.processes import free_port
 from groundswell.simulation.real_kills import Process, RealKill, train_through
+from tests.demo_federations import demo_federation, untold
 
 ROOT = Path(__file__).parents[2]
 NOTES = ROOT / "runs" / "faults" / "real.json"
@@ -33,24 +32,13 @@ pytestmark = pytest.mark.skipif(not VERSION, reason="the whole matrix: make test
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[DemoFederation]:
-    folder = Path(tempfile.mkdtemp(prefix="gs-", dir="/tmp"))
-    lines: list[str] = []
     hosts = Hosts(gateway=f"127.0.0.1:{free_port()}")
-    built = DemoFederation.build(
-        folder / "fed",
-        lines.append,
-        statistics=("popularity",),
-        hosts=hosts,
-        runs=2 * len(KILLS) + 2,
-    )
-    try:
-        built.up(lines.append)
+    with demo_federation(
+        statistics=("popularity",), hosts=hosts, runs=2 * len(KILLS) + 2
+    ) as running:
         # The gateway needs a model to come up.
-        assert built.train(lines.append).state == run_folder.FINISHED
-        yield built
-    finally:
-        built.down()
-        shutil.rmtree(folder, ignore_errors=True)
+        assert running.train(untold).state == run_folder.FINISHED
+        yield running
 
 
 def passed_before() -> dict[str, str]:
