@@ -57,9 +57,8 @@ class RegistrySource:
         """A version or alias, loaded; raises ``Refusal("unknown-model")``, ModelError."""
         asked = name or self._default
         version = self._registry.show(asked).version
-        self._aliases[asked] = (version, self._clock())
-        if not _is_alias(asked):
-            del self._aliases[asked]
+        if _is_alias(asked):
+            self._aliases[asked] = (version, self._clock())
         return self._held(version)
 
     def listing(self) -> ModelsAnswer:
