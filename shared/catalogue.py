@@ -83,12 +83,15 @@ class Catalogue:
             if len({len(column) for column in columns}) != 1:
                 raise ValueError("labels, texts, groups and sizes are not of one length")
             labels, texts, groups, sizes = columns
+            counts = np.asarray(sizes, dtype=np.float32)
+            if not (np.isfinite(counts) & (counts >= 1)).all():
+                raise ValueError("a size is not a number of items")
             return cls(
                 name,
                 tuple(labels),
                 tuple(texts),
                 tuple(groups),
-                np.asarray(sizes, dtype=np.float32),
+                counts,
                 MappingProxyType(dict(payload["items"])),
             )
         except (ValueError, KeyError, TypeError, OverflowError) as error:

@@ -64,6 +64,15 @@ def test_other_bytes_are_refused() -> None:
         Catalogue.parse(b'{"labels": 3}', "shop")
 
 
+@pytest.mark.parametrize("size", ["null", "0", "-2", "NaN", "1e400"])
+def test_a_size_that_counts_nothing_is_refused(size: str) -> None:
+    data = (
+        category_catalogue().canonical_bytes().replace(b'"sizes":[1', b'"sizes":[' + size.encode())
+    )
+    with pytest.raises(InputError, match="not a catalogue"):
+        Catalogue.parse(data, "shop")
+
+
 def test_item_label_without_text_is_refused() -> None:
     table = ITEMS.with_columns(pl.when(pl.col("sku") != "3").then("kind").alias("kind"))
     with pytest.raises(InputError, match=r"'3'.*no text"):
