@@ -11,7 +11,7 @@ A job's sum depends on each user through that user's own vector alone, and every
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -42,7 +42,8 @@ from groundswell.shared.plan import (
 )
 from groundswell.shared.searched import nearest_labels, with_labels_of_texts
 from groundswell.shared.spec import ModelSpec
-from groundswell.shared.statistics import STATISTICS, StatisticKind, statistic_of
+from groundswell.shared.statistic_kind import SparseKind, StatisticKind
+from groundswell.shared.statistics import STATISTICS, statistic_of
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
@@ -168,6 +169,8 @@ class Workplace:
         if phase is Phase.REFRESH:
             until = self.plan.schedule.train_until
         kind = statistic_of(release.kind, release.actions)
+        if isinstance(kind, SparseKind):
+            return SparseJob(self, release, model, kind, until)
         return StatisticJob(self, release, model, kind, until)
 
     def own_statistics(self, model: ModelState) -> dict[str, Float32]:
@@ -245,14 +248,20 @@ class Job(ABC):
         users = self.workplace.histories.users
         for block, vectors in self.vectors(rows, attempt_secret):
             keys = rounding_keys(ATTEMPT + attempt_secret, [users[row] for row in block])
-            total[self.place] += clip_and_round(
-                vectors,
-                self.release.clip_norm,
-                self.release.scale,
-                self.release.max_nonzero,
-                keys,
-            ).sum(axis=0)
+            total[self.place] += self.rounded(vectors, keys).sum(axis=0)
         return total
+
+    def real_sum(self, rows: Int64, attempt_secret: bytes) -> NDArray[np.float64]:
+        """float64 ``[d]``: the sum of the users' real vectors, not clipped; it never leaves."""
+        total = np.zeros(self.release.dimension)
+        for _, vectors in self.vectors(rows, attempt_secret):
+            total[self.place] += np.asarray(vectors, dtype=np.float64).sum(axis=0)
+        return total
+
+    def rounded(self, vectors: NDArray[np.floating], keys: Sequence[bytes]) -> Sums:
+        """int64 ``[U, m]``: clipped and rounded as the plan says; see ``clip_and_round``."""
+        release = self.release
+        return clip_and_round(vectors, release.clip_norm, release.scale, release.max_nonzero, keys)
 
     @abstractmethod
     def vectors(
@@ -268,7 +277,7 @@ class Job(ABC):
 
 
 class StatisticJob(Job):
-    """A statistic over users, on events before ``until`` alone."""
+    """A statistic over users, on events before ``until`` (microseconds) alone."""
 
     def __init__(
         self,
@@ -289,13 +298,13 @@ class StatisticJob(Job):
             if not missing and shape != (len(workplace.catalogue),):
                 raise Refusal("malformed", f"{kind.name} needs the released {name}, one per label")
         self._kind = kind
-        self._until = until
+        self.until = until
 
     def vectors(
         self, rows: Int64, attempt_secret: bytes
     ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
         place, schedule = self.workplace, self.workplace.plan.schedule
-        first, until = schedule.train_from or 0, self._until or 0
+        first, until = schedule.train_from or 0, self.until or 0
         times = place.task.prediction_times(first, until - place.task.window_us)
         for block in self.blocks(rows):
             histories = place.histories.take(block).before(np.full(len(block), until))
@@ -307,6 +316,44 @@ class StatisticJob(Job):
                     histories, times, place.task, place.catalogue, self._earlier
                 ),
             )
+
+
+class SparseJob(StatisticJob):
+    """A statistic of which a user has a few coordinates alone; a user's vector is never dense."""
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        release: PlannedRelease,
+        model: ModelState,
+        kind: SparseKind,
+        until: int | None,
+    ) -> None:
+        super().__init__(workplace, release, model, kind, until)
+        self._sparse = kind
+
+    def integer_sum(self, rows: Int64, attempt_secret: bytes, slots: int | None) -> Sums:
+        total = np.zeros(self.release.dimension, dtype=np.int64)
+        users = self.workplace.histories.users
+        for block, position, value in self._cells(rows):
+            keys = rounding_keys(ATTEMPT + attempt_secret, [users[row] for row in block])
+            np.add.at(total[self.place], position.ravel(), self.rounded(value, keys).ravel())
+        return total
+
+    def real_sum(self, rows: Int64, attempt_secret: bytes) -> NDArray[np.float64]:
+        total = np.zeros(self.release.dimension)
+        for _, position, value in self._cells(rows):
+            np.add.at(total[self.place], position.ravel(), value.ravel())
+        return total
+
+    def _cells(self, rows: Int64) -> Iterator[tuple[Int64, Int64, NDArray[np.float64]]]:
+        """Blocks of users, and where in ``place`` their values lie."""
+        size = max(1, _BLOCK_VALUES // self.release.max_nonzero)
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
+            seen = self.workplace.histories.take(block)
+            seen = seen.before(np.full(len(block), self.until or 0))
+            yield block, *self._sparse.user_cells(seen, len(self.workplace.catalogue))
 
 
 class ModelJob(Job):

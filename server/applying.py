@@ -65,7 +65,7 @@ def apply_statistic(
         around: one for each of the plan's catalogues, in their order.
         number_of: the place of a site's catalogue among the plan's.
     """
-    kind = statistic_of(release.kind, release.actions)
+    kind = statistic_of(release.kind, release.actions, plan.kinds)
     whole = decode(total.total, release.clip_norm, release.scale)
     users = [0] * len(around)
     for site, declared in total.declared.items():

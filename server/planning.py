@@ -237,7 +237,7 @@ def _release(
         clip, size, nonzero = EVALUATION_CLIP, EVALUATION_DIMENSION, EVALUATION_DIMENSION
         phases = (Phase.EVALUATION,)
     else:
-        statistic = statistic_of(kind, actions)
+        statistic = statistic_of(kind, actions, config.model.statistics)
         clip, size = statistic.clip_norm, dimension(statistic, catalogues)
         nonzero = max_nonzero(statistic, catalogues)
         first = config.train.rounds > 0 and statistic.before_rounds

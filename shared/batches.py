@@ -12,15 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from groundswell.shared import next_item
 from groundswell.shared.backbone import Backbone, Encoded, encode_catalogue
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.events import PROFILE
 from groundswell.shared.features import Family, LabelSpace, evidence, facts, relative_popularity
-from groundswell.shared.habits import RECENT_BASKETS, habits
+from groundswell.shared.habits import RECENT_BASKETS, Habits, habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY, Float32, Histories, Int64
+from groundswell.shared.next_item import ItemSpace
 from groundswell.shared.prompts import prompt_tokens, prompts
-from groundswell.shared.spec import ModelSpec
-from groundswell.shared.statistics import Statistics
+from groundswell.shared.spec import NEXT, REPEAT, ModelSpec
+from groundswell.shared.statistic_kind import Statistics
 from groundswell.shared.task import Task
 from groundswell.shared.tokens import EventTokens, TokenTables
 
@@ -45,7 +47,8 @@ class Batch:
         mask: bool ``[R, T]``.
         weight: ``[R, T]``, weight of each token in the summary.
         log_popularity: ``[L]``.
-        unrecent: bool ``[R, V, L]``: no occasion in the last 28 days.
+        unrecent: bool ``[R, V, L]``: no occasion in the last 28 days; of none with the head
+            ``next``, for which no label counts twice in the loss.
     """
 
     scores: Tensor
@@ -161,6 +164,7 @@ class Inputs:
         self.backbone = backbone
         labels = encoded or encode_catalogue(backbone, catalogue, spec.layers)
         self.space = LabelSpace.of(catalogue, labels.unit)
+        self.items = ItemSpace.of(catalogue, self.space) if spec.head == NEXT else None
         self.tables = TextTables.of(backbone, task, labels, texts, spec.layers)
         self.statistics: Statistics = statistics or {}
 
@@ -180,16 +184,16 @@ class Inputs:
         Only events of the task's ``history`` before that time are seen.
 
         Args:
-            both_views: the last five baskets as a second view, for training.
+            both_views: the last five baskets as a second view, for training; there is none with
+                the head ``next``, whose histories are short.
         """
         at = np.asarray(at, dtype=np.int64)
         h = h.between(at - self.task.history_us, at)
         recent = h.last_baskets(RECENT_BASKETS)
-        views = [h, recent] if both_views else [h]
+        views = [h, recent] if both_views and self.spec.head == REPEAT else [h]
         labels, window = len(self.catalogue.labels), self.task.window_us
         seen = [habits(view, at, labels, window) for view in views]
-        days, families = window / MICROSECONDS_PER_DAY, self.spec.families
-        values = [evidence(s, self.statistics, self.space, families, days) for s in seen]
+        values = [self._evidence(*each) for each in zip(views, seen, strict=True)]
         tokens, mask, weight = self._tokens(h, recent, at)
         return Batch(
             scores=torch.from_numpy(np.stack(values, axis=1)),
@@ -198,8 +202,19 @@ class Inputs:
             mask=mask,
             weight=weight,
             log_popularity=self._log_popularity,
-            unrecent=torch.from_numpy(np.stack([~s.recent(RECENT_DAYS) for s in seen], axis=1)),
+            unrecent=torch.from_numpy(np.stack([self._unrecent(s) for s in seen], axis=1)),
         )
+
+    def _evidence(self, view: Histories, seen: Habits) -> Float32:
+        families = self.spec.families
+        if self.items is not None:
+            return next_item.evidence(view, self.statistics, self.items, families)
+        days = self.task.window_us / MICROSECONDS_PER_DAY
+        return evidence(seen, self.statistics, self.space, families, days)
+
+    def _unrecent(self, seen: Habits) -> NDArray[np.bool_]:
+        recent = seen.recent(RECENT_DAYS)
+        return ~recent if self.spec.head == REPEAT else np.zeros_like(recent)
 
     @property
     def _log_popularity(self) -> Tensor:

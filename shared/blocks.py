@@ -16,7 +16,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
 from groundswell.shared.histories import Float32
 from groundswell.shared.plan import NAME_AMONG_SEVERAL, CatalogueReference
-from groundswell.shared.statistics import StatisticKind, Statistics
+from groundswell.shared.statistic_kind import StatisticKind, Statistics
 
 References = Sequence[CatalogueReference]
 

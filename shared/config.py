@@ -7,7 +7,7 @@ and writes the file.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -200,7 +200,16 @@ class Evaluation(Section):
     )
 
 
-Statistic = Literal["popularity", "h5", "pairs", "demand"]
+Statistic = Literal["popularity", "h5", "pairs", "transitions", "demand"]
+# What a head reads; demand is for trends, whatever the head.
+STATISTICS_OF_HEADS: dict[str, tuple[Statistic, ...]] = {
+    "repeat": ("popularity", "h5", "pairs"),
+    "next": ("popularity", "transitions"),
+}
+
+
+def _statistics_of_head(given: dict[str, Any]) -> tuple[Statistic, ...]:
+    return STATISTICS_OF_HEADS[given.get("head", "repeat")]
 
 
 class Model(Section):
@@ -241,19 +250,36 @@ class Model(Section):
     max_events: int = Field(
         default=16, ge=1, description="strongest recent events that the interest state reads"
     )
+    head: Literal["repeat", "next"] = Field(
+        default="repeat",
+        description="repeat: shoppers return to the labels, as to categories; next: labels are "
+        "items, seldom taken twice, and one follows the other",
+    )
     habit: bool = Field(
         default=True, description="features of the user's own events for each label"
     )
     statistics: Annotated[tuple[Statistic, ...], BeforeValidator(_listed)] = Field(
-        default=("popularity", "h5", "pairs"),
-        description="statistics over users: popularity, h5, pairs, demand (weekly counts for "
-        "trends); empty: none",
+        default_factory=_statistics_of_head,
+        validate_default=True,
+        description="statistics over users: popularity; for the head repeat h5 and pairs, for the "
+        "head next transitions; demand (weekly counts for trends); empty: none",
     )
     demand_actions: Names = Field(
         default=(),
         description='actions of [task].actions whose demand is also released alone, as `["search"]`'
         " for search surges; more blocks of the one vector, at the same price and noise",
     )
+
+    @field_validator("statistics")
+    @classmethod
+    def _read_by_the_head(
+        cls, value: tuple[Statistic, ...], info: ValidationInfo
+    ) -> tuple[Statistic, ...]:
+        head = info.data.get("head", "repeat")
+        idle = [kind for kind in value if kind not in (*STATISTICS_OF_HEADS[head], "demand")]
+        if idle:
+            raise ValueError(f"the head {head!r} reads no {idle[0]}, which would cost for nothing")
+        return value
 
     @field_validator("prompts")
     @classmethod
@@ -294,6 +320,7 @@ class Privacy(Section):
             "popularity": 0.08,
             "h5": 0.57,
             "pairs": 0.15,
+            "transitions": 0.72,
             "demand": 0.2,
             ROUNDS: 0.2,
         },

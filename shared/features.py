@@ -19,7 +19,7 @@ from groundswell.shared.habits import HALF_LIVES, LEVELS, NEVER, Habits
 from groundswell.shared.histories import Float32
 from groundswell.shared.pairs import associations
 from groundswell.shared.products import rows_times
-from groundswell.shared.statistics import Statistics
+from groundswell.shared.statistic_kind import Statistics
 
 DAYS_A_WEEK = 7.0
 LABELS_A_WEEK = 10.0  # scale of every score: its sum over labels is about this

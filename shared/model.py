@@ -2,7 +2,8 @@
 tilted by the user's own rhythm.
 
 s(u, l) = log(1e-4 + sum_k exp(theta_k + Gamma_k facts(u)) f_k(u, l)) + sum_m (a_m + A_m facts(u))
-r_m(u, l), softmax over labels, where f are scores and r tilts (``features.py``). What trains is
+r_m(u, l), softmax over labels, where f are scores and r tilts (``features.py``; of the head
+``next``, where the text score is one of the tilts, ``next_item.py``). What trains is
 LoRA's B (A too where it is not frozen) and the head (theta, Gamma, a, A): the flat vector of the
 rounds, in sorted name order.
 """
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from groundswell.shared.backbone import Backbone
 from groundswell.shared.batches import Batch
-from groundswell.shared.features import FACTS, LABELS_A_WEEK, SCORES, LabelSpace
+from groundswell.shared.features import FACTS, LABELS_A_WEEK, LabelSpace
 from groundswell.shared.interest import InterestEncoder, frozen_a
-from groundswell.shared.spec import HEAD_NAMES, INITIAL_HEAD, ModelSpec
+from groundswell.shared.spec import ModelSpec
 from groundswell.shared.tensors import flatten, unflatten
 
 Float32 = NDArray[np.float32]
@@ -50,7 +51,7 @@ class InterestModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.encoder = InterestEncoder(backbone, top=spec.layers, rank=spec.rank, alpha=spec.alpha)
-        self.head = nn.Linear(len(FACTS), len(HEAD_NAMES))
+        self.head = nn.Linear(len(FACTS), len(spec.weighed.names))
         if spec.bert:
             self.encoder.train_adapter(frozen_a=spec.frozen_a)
         self.register_buffer("label_directions", torch.zeros(0), persistent=False)
@@ -72,22 +73,28 @@ class InterestModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Logits ``[R, V, L]``, where the model computes."""
         batch = batch.on(self.device)
-        head, own = self.head(batch.facts), len(SCORES)
+        weighed = self.spec.weighed
+        head, own = self.head(batch.facts), len(weighed.scores)
         gates = head[:, :, : own + 1].clamp(max=LARGEST_LOG_GATE).exp()
         mixture = (batch.scores[:, :, :, :own] @ gates[:, :, :own, None]).squeeze(3)
-        if self.spec.bert:
-            mixture = mixture + self.text_scores(batch)[:, None, :] * gates[:, :, own:]
         tilt = (batch.scores[:, :, :, own:] @ head[:, :, own + 1 :, None]).squeeze(3)
+        if self.spec.bert and weighed.text_tilts:
+            tilt = tilt + self.nearness(batch)[:, None, :] * head[:, :, own : own + 1]
+        elif self.spec.bert:
+            mixture = mixture + self.text_scores(batch)[:, None, :] * gates[:, :, own:]
         logits: Tensor = (mixture + LEAST_MIXTURE).log() + tilt
         return logits
 
-    def text_scores(self, batch: Batch) -> Tensor:
-        """``[R, L]``: popularity tilted towards labels near the interest state, sum ten a row."""
+    def nearness(self, batch: Batch) -> Tensor:
+        """``[R, L]``: cosine of the interest state and each label's text, 0 without events."""
         state = self.encoder(batch.tokens, batch.mask, batch.weight)
         state = nn.functional.normalize(state, dim=1) - self.label_centre
         cosine = nn.functional.normalize(state, dim=1) @ self.label_directions.T
-        known = batch.mask.any(dim=1, keepdim=True)
-        logits = self.spec.sharpness * cosine * known + batch.log_popularity
+        return cosine * batch.mask.any(dim=1, keepdim=True)
+
+    def text_scores(self, batch: Batch) -> Tensor:
+        """``[R, L]``: popularity tilted towards labels near the interest state, sum ten a row."""
+        logits = self.spec.sharpness * self.nearness(batch) + batch.log_popularity
         return LABELS_A_WEEK * logits.softmax(dim=1)
 
 
@@ -155,7 +162,8 @@ def initialise(model: InterestModel, plan_hash: bytes) -> None:
         if "lora_B" in name
     }
     load_weights(model.encoder, {**drawn, **zeros})
-    gates = np.array([INITIAL_HEAD[name] for name in HEAD_NAMES], dtype=np.float32)
+    weighed = model.spec.weighed
+    gates = np.array([weighed.initial[name] for name in weighed.names], dtype=np.float32)
     load_weights(
         model.head, {"bias": gates, "weight": np.zeros(tuple(model.head.weight.shape), np.float32)}
     )

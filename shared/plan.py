@@ -177,6 +177,11 @@ class Plan(BaseModel):
             raise ValueError("n_min must be larger than the number of colluders")
         return self
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of its releases."""
+        return tuple(release.kind for release in self.releases)
+
     def release(self, kind: str) -> PlannedRelease | None:
         """The plan's entry for ``kind``, or None."""
         return next((release for release in self.releases if release.kind == kind), None)

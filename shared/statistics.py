@@ -1,17 +1,12 @@
 """Population statistics: what each user contributes, and what the noised sum is made into.
 
-A *kind* is one released vector. Each user contributes one vector, the mean over the user's own
-windows, divided by public constants so that one L2 clip of the whole vector to ``clip_norm`` cuts
-little. A user's vector depends on that user's own events, on constants of the plan, and on an
-earlier charged release alone; empty, zero and non-finite vectors count 0.
-
-Everything in ``estimate`` is post-processing of a private sum and costs nothing.
+What a kind of statistic is, says ``statistic_kind``. A user's vector is here the mean over the
+user's own windows, unless a kind says otherwise.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -32,83 +27,29 @@ from groundswell.shared.pairs import (
 )
 from groundswell.shared.plan import DEMAND
 from groundswell.shared.smoothing import similarity, smoothed_popularity, smoothed_rates
+from groundswell.shared.statistic_kind import Float64, StatisticKind, Statistics
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
-
-Float64 = NDArray[np.float64]
-Statistics = Mapping[str, Float32]
-
-
-class StatisticKind(ABC):
-    """One kind of release over users.
-
-    Attributes:
-        name: the kind's name in plan, policy and ledger.
-        clip_norm: C, the L2 bound of one user's vector.
-        needs: earlier statistics that a user's vector is computed with, one value per label each.
-        before_rounds: also released before the rounds, which learn with it; else only after them.
-    """
-
-    name: str
-    clip_norm: float
-    needs: tuple[str, ...] = ()
-    before_rounds: bool = True
-
-    @abstractmethod
-    def dimension(self, labels: int) -> int:
-        """Coordinates of the vector for a catalogue of ``labels`` labels."""
-
-    def max_nonzero(self, labels: int) -> int:
-        """Most coordinates of one user's vector that are not 0."""
-        return self.dimension(labels)
-
-    @abstractmethod
-    def user_vectors(
-        self,
-        h: Histories,
-        windows_at: Int64,
-        task: Task,
-        catalogue: Catalogue,
-        earlier: Statistics,
-    ) -> Float64:
-        """What each user contributes, before the clip.
-
-        Args:
-            h: one row a user, holding no event that the release must not see. Pass users in blocks:
-                the result takes ``8 U dim`` bytes.
-            windows_at: int64 ``[T]``, where the windows begin (microseconds); every window ends
-                before the release's last event.
-            earlier: statistics from earlier releases, an untrusted parameter.
-
-        Returns:
-            float64 ``[U, dim]``.
-        """
-
-    @abstractmethod
-    def estimate(
-        self,
-        noisy_sum: Float64,
-        users: float,
-        noise_std: float,
-        catalogue: Catalogue,
-        earlier: Statistics,
-        label_embeddings: Float32,
-    ) -> dict[str, Float32]:
-        """Named statistics from the sum over users.
-
-        Args:
-            noisy_sum: float64 ``[dim]``, in the unit of ``user_vectors``.
-            users: declared number of users behind the sum.
-            noise_std: standard deviation of the noise on each coordinate of ``noisy_sum``.
-            label_embeddings: float32 ``[L, D]``, rows of unit length.
-        """
+from groundswell.shared.transitions import Transitions
 
 
 class Popularity(StatisticKind):
-    """Share of a user's active windows in which a label was acted on."""
+    """Share of a user's active windows in which a label was acted on.
+
+    Args:
+        compared: whether pairs are released too, whose directions follow from the first release.
+        items: whether labels are items, of which a window holds one or two; then a user's vector is
+            short, and so is the clip.
+    """
 
     name = "popularity"
     clip_norm = 2.0
+    CLIP_OF_ITEMS = 0.5
+
+    def __init__(self, *, compared: bool = True, items: bool = False) -> None:
+        self._compared = compared
+        if items:
+            self.clip_norm = self.CLIP_OF_ITEMS
 
     def dimension(self, labels: int) -> int:
         return labels
@@ -137,7 +78,7 @@ class Popularity(StatisticKind):
         mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
         popularity = smoothed_popularity(mean, deviation, catalogue, label_embeddings)
         released = {"popularity": popularity.astype(np.float32), **kept}
-        if "pairs_basis" not in earlier:
+        if self._compared and "pairs_basis" not in earlier:
             basis = directions(popularity, similarity(label_embeddings, catalogue))
             released |= {
                 "pairs_basis": basis.astype(np.float32),
@@ -381,10 +322,24 @@ def _occasion_counts(h: Histories, labels: int) -> Float64:
 
 
 STATISTICS: Mapping[str, StatisticKind] = MappingProxyType(
-    {kind.name: kind for kind in (Popularity(), RepeatRates(), Pairs(), WeeklyDemand())}
+    {
+        kind.name: kind
+        for kind in (Popularity(), RepeatRates(), Pairs(), Transitions(), WeeklyDemand())
+    }
 )
 
 
-def statistic_of(kind: str, actions: tuple[str, ...] = ()) -> StatisticKind:
-    """The statistic of a planned release; KeyError where there is none of this kind."""
-    return WeeklyDemand(actions) if kind == DEMAND else STATISTICS[kind]
+def statistic_of(
+    kind: str, actions: tuple[str, ...] = (), beside: Collection[str] = (Pairs.name,)
+) -> StatisticKind:
+    """The statistic of a planned release; KeyError where there is none of this kind.
+
+    Args:
+        actions: of demand, as planned.
+        beside: the plan's other kinds, for which popularity may have something to prepare.
+    """
+    if kind == DEMAND:
+        return WeeklyDemand(actions)
+    return (
+        Popularity(compared=Pairs.name in beside) if kind == Popularity.name else STATISTICS[kind]
+    )

@@ -118,11 +118,15 @@ class EvaluationTimes:
     """Prediction times by use, each int64 ``[T]`` UTC microseconds, ascending.
 
     ``train`` feeds statistics and examples; ``validation`` chooses; ``test`` is looked at once.
+
+    Attributes:
+        examples: how many of the train times, the last ones, are for examples; None: half of them.
     """
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
+    examples: int | None = None
 
     @property
     def measured(self) -> NDArray[np.int64]:
@@ -142,7 +146,7 @@ class EvaluationTimes:
 
     @property
     def stats_until(self) -> int:
-        """The middle train time: statistics see what lies before, examples what lies after."""
+        """The first time of examples: statistics see what lies before it, and only that."""
         if not len(self.train):
             raise InputError(
                 "[evaluation]",
@@ -150,7 +154,7 @@ class EvaluationTimes:
                 "no prediction time is left for training",
                 "hold back fewer windows, or give a longer stretch of data",
             )
-        return int(self.train[len(self.train) // 2])
+        return int(self.train[-(self.examples or len(self.train) - len(self.train) // 2)])
 
 
 def held_back(task: Task, first: int, last: int, *, validation: int, test: int) -> EvaluationTimes:

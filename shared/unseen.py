@@ -21,7 +21,8 @@ from groundswell.shared.smoothing import (
     smooth,
     with_features,
 )
-from groundswell.shared.statistics import Statistics
+from groundswell.shared.statistic_kind import Statistics
+from groundswell.shared.transitions import of_other_labels
 
 KNOWN = 0.1  # relative error with which a released, smoothed figure is taken
 NEIGHBOURS = 5  # labels whose associations an unseen label takes over
@@ -59,7 +60,7 @@ def extended_statistics(
         extended["pairs"] = (factor + LENT * weights @ factor).astype(np.float32)
         own = statistics["pairs_popularity"][source]
         extended["pairs_popularity"] = np.where(seen, own, popularity).astype(np.float32)
-    return extended
+    return extended | of_other_labels(statistics, source)
 
 
 def _filled(

@@ -185,7 +185,7 @@ def quality(
     if data == benchmark.AMAZON:
         if amazon is None:
             raise InputError("--amazon", "", "is missing", "name the folder of the Amazon data")
-        report(quality_amazon.run(amazon, seeds, told=told), json_file)
+        report(quality_amazon.run(amazon, seeds, rounds=rounds, told=told), json_file)
         return
     report(benchmark.run(data, grid, seeds, rounds=rounds, told=told), json_file)
 

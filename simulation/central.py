@@ -54,11 +54,9 @@ def _step(
     job = workplace.job(release, step.round, state.model)
     words = SeededRandomness(seed, "central", step.kind, step.round)
     rows = np.flatnonzero(words.generator().random(job.users) < release.sampling_rate)
-    total = np.zeros(release.dimension)
-    for _, vectors in job.vectors(rows, words.words(4).tobytes()):
-        total[job.place] += np.asarray(vectors, dtype=np.float64).sum(axis=0)
+    total = job.real_sum(rows, words.words(4).tobytes())
     if step.kind != GRADIENT:
-        released = statistic_of(step.kind, release.actions).estimate(
+        released = statistic_of(step.kind, release.actions, plan.kinds).estimate(
             total,
             float(job.users),
             NEARLY_NOISELESS,

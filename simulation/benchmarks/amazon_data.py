@@ -3,32 +3,41 @@
 The files hold rows, not users, and their rows overlap. Learned from are the first history of each
 user of the validation rows, and of each user who has test rows alone: its inner steps, and never a
 target (else a user's later row would hold the target of an earlier one). Item numbers follow the
-order in which items first occurred, so they are never a feature, an order or a tie-break.
+order in which items first occurred, so they are never a feature, an order or a tie-break: the
+catalogue has the items in the order of a hash.
+
+There are no timestamps. So every history gets one event a window, the newest in the same window for
+all users: in training that is the one to be foreseen, and statistics before the rounds see all but
+it. A window is as long as the model's memory asks for, whose half-life for events is 30 days.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import sparse
 
-from groundswell.shared.backbone import Backbone
+from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.errors import InputError
-
-Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
+from groundswell.shared.events import COLUMNS, DEFAULT_ACTION, SCHEMA
+from groundswell.shared.histories import Histories, Int64
+from groundswell.shared.task import MICROSECOND, EvaluationTimes, Task
+from groundswell.simulation.datasets.dataset import Dataset
+from groundswell.simulation.sites import by_hash
 
 DEPARTMENTS = ("office", "industrial")
+SITES = 4  # of each department
+LONGEST = 10  # events of a history
+WINDOW = timedelta(days=20)
 _FILES = ("items", "valid", "test")
+_AT = datetime(2024, 1, 1, tzinfo=UTC)  # about when the last windows of training begin
 
 
 @dataclass(frozen=True)
@@ -36,46 +45,25 @@ class Department:
     """One catalogue, the users to learn from, and the rows to measure on.
 
     Attributes:
-        plain: float32 ``[L, D]``, titles through the backbone, rows of unit length.
-        unit: the same about their mean.
-        shared_words: float32 ``[L, L]``, cosine of the titles' words, rare ones counting most.
-        brand: int64 ``[L]``, -1 where none is known.
-        learned: each user's history, oldest first.
-        histories: of the measured rows; target: int64 ``[B]``; user: int64 ``[B]``.
+        dataset: the users to learn from, at their sites.
+        histories: of the measured rows; at: int64 ``[B]``, their prediction times, microseconds.
+        target: int64 ``[B]``, place of the next item in the catalogue; user: int64 ``[B]``.
+        cold: bool ``[B]``, the target stands in no history that was learned from.
     """
 
-    name: str
-    plain: Float32 = field(repr=False)
-    unit: Float32 = field(repr=False)
-    shared_words: Float32 = field(repr=False)
-    brand: Int64 = field(repr=False)
-    learned: tuple[Int64, ...] = field(repr=False)
-    histories: tuple[Int64, ...] = field(repr=False)
+    dataset: Dataset
+    histories: Histories = field(repr=False)
+    at: Int64 = field(repr=False)
     target: Int64 = field(repr=False)
     user: Int64 = field(repr=False)
+    cold: NDArray[np.bool_] = field(repr=False)
 
     @property
-    def items(self) -> int:
-        """L."""
-        return len(self.unit)
-
-    @cached_property
-    def likeness(self) -> Float32:
-        """float32 ``[L, L]``, cosine of the titles."""
-        return np.asarray(self.unit @ self.unit.T, dtype=np.float32)
-
-    @property
-    def cold(self) -> NDArray[np.bool_]:
-        """bool ``[B]``: the target stands in no history that was learned from."""
-        seen = np.zeros(self.items, dtype=np.bool_)
-        for history in self.learned:
-            seen[history] = True
-        return ~seen[self.target]
+    def name(self) -> str:
+        return self.dataset.name
 
 
-def load_department(
-    folder: Path, name: str, backbone: Backbone, measured: str = "test"
-) -> Department:
+def load_department(folder: Path, name: str, measured: str = "test") -> Department:
     """Read ``NAME_items``, ``NAME_valid`` and ``NAME_test`` (Parquet).
 
     Args:
@@ -88,45 +76,54 @@ def load_department(
     for path in paths.values():
         if not path.exists():
             raise InputError("--amazon", str(path), "does not exist", "name the data's folder")
-    items = pl.read_parquet(paths["items"]).sort("item_id")
-    valid, test = (pl.read_parquet(paths[part]) for part in ("valid", "test"))
-    brands = items["brand"].fill_null("").to_list()
-    number = {brand: n for n, brand in enumerate(sorted({b for b in brands if b}))}
-    titles = [html.unescape(title or "") for title in items["title"]]
+    items, valid, test = (pl.read_parquet(paths[part]) for part in _FILES)
+    catalogue = _catalogue(items, name)
+    learned = _learned(valid, test)
     rows = {"valid": valid, "test": test}[measured]
-    plain = backbone.encode(titles, 1).unit
+    place = np.array([catalogue.index[_label(name, item)] for item in range(len(items))])
+    target = place[rows["target"].cast(pl.Int64).to_numpy()]
+    seen = np.zeros(len(catalogue), dtype=np.bool_)
+    seen[place[np.concatenate(learned)]] = True
+    task = Task(window=WINDOW, step=WINDOW)
+    last = int(
+        task.prediction_times(0, (_AT - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND)[-1]
+    )
+    times = EvaluationTimes(
+        train=last + task.step_us * np.arange(1 - LONGEST, 1, dtype=np.int64),
+        validation=np.array([last], dtype=np.int64),
+        test=np.zeros(0, dtype=np.int64),
+        examples=1,
+    )
+    events = _events(name, learned, last, task.window_us)
+    sites = {f"{name}-{site}": frame for site, frame in by_hash(events, SITES).items()}
+    histories = [_array(history) for history in rows["history"]]
     return Department(
-        name,
-        plain,
-        about_mean(plain),
-        word_likeness(titles),
-        np.array([number.get(brand, -1) for brand in brands], dtype=np.int64),
-        _learned(valid, test),
-        tuple(_array(history) for history in rows["history"]),
-        rows["target"].cast(pl.Int64).to_numpy(),
+        Dataset(name, sites, catalogue, task, times),
+        _histories(histories, place, last, task.window_us),
+        np.full(len(rows), last + task.window_us, dtype=np.int64),
+        target,
         rows["user"].cast(pl.Int64).to_numpy(),
+        ~seen[target],
     )
 
 
-def about_mean(unit: Float32) -> Float32:
-    """Directions from the mean of all: what the whole catalogue shares tells no items apart."""
-    about = unit - unit.mean(axis=0)
-    norm = np.maximum(np.linalg.norm(about, axis=1, keepdims=True), 1e-9)
-    return np.asarray(about / norm, dtype=np.float32)
+def _catalogue(items: pl.DataFrame, name: str) -> Catalogue:
+    """Every item is a label; its text is the title, its group the brand."""
+    keys = [_label(name, item) for item in items["item_id"]]
+    table = items.select(
+        pl.Series("item", keys),
+        pl.Series("title", [html.unescape(title or "") or "-" for title in items["title"]]),
+        pl.col("brand").fill_null(""),
+        pl.Series("order", [hashlib.sha256(key.encode()).hexdigest() for key in keys]),
+    ).sort("order")
+    return Catalogue.from_table(
+        table, name=name, label="item", item="item", text=("title",), group="brand"
+    )
 
 
-def word_likeness(texts: Sequence[str]) -> Float32:
-    """Cosine of the sets of words, each word by the logarithm of how rare it is, ``[L, L]``."""
-    words = [set(re.findall(r"\w+", text.lower())) for text in texts]
-    often = Counter(word for found in words for word in found)
-    column = {word: n for n, word in enumerate(sorted(often))}
-    row = np.repeat(np.arange(len(words)), [len(found) for found in words])
-    flat = [word for found in words for word in sorted(found)]
-    weight = np.log(len(words) / np.array([often[word] for word in flat], dtype=np.float64))
-    table = sparse.csr_matrix((weight, (row, [column[word] for word in flat])))
-    norm = np.maximum(np.sqrt(np.asarray(table.multiply(table).sum(axis=1))), 1e-9)
-    table = table.multiply(1 / norm).tocsr()
-    return np.asarray((table @ table.T).toarray(), dtype=np.float32)
+def _label(name: str, item: int) -> str:
+    """Both departments count their items from 0."""
+    return f"{name}-{item}"
 
 
 def _learned(valid: pl.DataFrame, test: pl.DataFrame) -> tuple[Int64, ...]:
@@ -136,6 +133,50 @@ def _learned(valid: pl.DataFrame, test: pl.DataFrame) -> tuple[Int64, ...]:
             # The first row of a user in this order; a user with both kinds keeps the earlier one.
             first.setdefault(user, _array(history))
     return tuple(first.values())
+
+
+def _events(name: str, learned: Sequence[Int64], last: int, window: int) -> pl.DataFrame:
+    """Canonical events; the newest of each history lies in the window at ``last``."""
+    lengths = np.array([len(history) for history in learned])
+    items = np.concatenate(learned)
+    frame = pl.DataFrame(
+        {
+            "site": None,
+            "user": np.repeat([f"u{n:05d}" for n in range(len(learned))], lengths),
+            "time": _times(lengths, last, window),
+            "action": DEFAULT_ACTION,
+            "item": [_label(name, item) for item in items.tolist()],
+            "label": None,
+            "text": None,
+            "value": None,
+        }
+    )
+    times = pl.col("time").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return frame.with_columns(times).cast(SCHEMA).select(COLUMNS)
+
+
+def _histories(rows: Sequence[Int64], place: Int64, last: int, window: int) -> Histories:
+    """Rows as of the window after ``last``."""
+    lengths = np.array([len(history) for history in rows])
+    label = place[np.concatenate(rows)].astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Histories(
+        tuple(str(row) for row in range(len(rows))),
+        starts,
+        _times(lengths, last, window),
+        label,
+        np.ones(len(label), dtype=np.float32),
+        np.zeros(len(label), dtype=np.int16),
+        label,
+        (np.arange(len(label)) - np.repeat(starts[:-1], lengths)).astype(np.int32),
+    )
+
+
+def _times(lengths: Int64, last: int, window: int) -> Int64:
+    """int64 ``[sum of lengths]``: the newest event of each history just after ``last``."""
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    age = ends - 1 - np.arange(len(ends))
+    return np.asarray(last + 1 - age * window, dtype=np.int64)
 
 
 def _array(history: pl.Series) -> Int64:

@@ -1,68 +1,174 @@
-"""``bench quality --data amazon``: next item in two departments, everything learned under DP.
+"""``bench quality --data amazon``: next item in two catalogues, by one federation of both.
 
-A score is a weighted sum of what ``amazon_scores`` lists: text, brand, repetition, popularity and
-ordered pairs. Counts (``amazon_counts``) are released once, and then the weights are trained in
-private steps (``amazon_head``), each department's on its own users; nothing else is learned.
-Protocol and published figures: ``docs/benchmarks.md``. The list, its constants and the steps' size
-were chosen on the validation rows without privacy, which epsilon excludes.
+Four sites of each department learn one model: real vaults, ledgers and secure sums, all eight in
+one roster, adapter and head shared, popularity and transitions in a block for each catalogue. The
+model is the product's, with the head ``next``. Protocol and published figures:
+``docs/benchmarks.md``. ``RECIPE`` was chosen on the validation rows, which epsilon excludes.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from groundswell.shared.backbone import load_backbone
+from groundswell.server.rounds import Outcome
+from groundswell.shared.config import Config
+from groundswell.shared.config_file import load_config
+from groundswell.shared.errors import GroundswellError
+from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.metrics import cluster_mean, hit_rate, hits, ndcg
-from groundswell.simulation.benchmarks.amazon_counts import (
-    DELTA,
-    Counts,
-    deviations,
-    exact,
-    nothing,
-    released,
-)
+from groundswell.shared.plan import Plan
+from groundswell.shared.spec import NEXT, ModelSpec
+from groundswell.shared.transfer import ModelState
 from groundswell.simulation.benchmarks.amazon_data import (
     DEPARTMENTS,
     Department,
-    Float32,
-    Int64,
     load_department,
 )
-from groundswell.simulation.benchmarks.amazon_head import Noise, train
-from groundswell.simulation.benchmarks.amazon_scores import FEATURES, decayed, features
 from groundswell.simulation.benchmarks.machine import machine
-from groundswell.simulation.seeded import SeededRandomness
+from groundswell.simulation.benchmarks.quality_grid import NO_CAP
+from groundswell.simulation.evaluate import Forecast, Scorer
+from groundswell.simulation.federated import run_in_process
+from groundswell.simulation.joint import JointSetting
+from groundswell.simulation.models import Variant
+from groundswell.simulation.promise import privacy_of
+from groundswell.simulation.running import run_id
+from groundswell.simulation.scoring import model_scorer
+from groundswell.simulation.setting import Setting
+from groundswell.simulation.unseen import extended_scorer
 
-EPSILONS = (3.0, 8.0)
-NOT_PRIVATE = "not_private"
+DELTA = 1e-5
+RECIPE: Mapping[str, object] = MappingProxyType(
+    {
+        "model.head": NEXT,
+        "privacy.delta": DELTA,
+        "privacy.eps_l": NO_CAP,
+        "privacy.split": {"popularity": 0.13, "transitions": 0.77, "rounds": 0.1},
+        "privacy.clip_norm": 0.5,
+        "train.rounds": 25,
+        "train.evaluations": 0,
+        "train.learning_rate": 0.5,
+    }
+)
 ALL, COLD, TRANSFER = "all", "cold_items", "transfer"
-TRANSFERRED = (NOT_PRIVATE, "private_eps8")
 # The peer has what suits it: texts as they are, and the decay that was found for them.
 PEER_DECAY = 0.6
-_ROWS_AT_ONCE = 512
+_ROWS_AT_ONCE = 128
 
 Values = dict[str, NDArray[np.float64]]  # metric to one value a row
 
 
 @dataclass(frozen=True)
-class Learned:
-    """Counts of a department and the weights trained on them, float32 ``[len(FEATURES)]``."""
+class Cell:
+    """One variant: its cap, whether sites add noise, and whether it is transferred as well."""
 
-    counts: Counts = field(repr=False)
-    weights: Float32
+    variant: str
+    eps_c: float
+    noisy: bool = True
+    transferred: bool = True
+
+    @property
+    def config(self) -> Config:
+        """Of its runs."""
+        return load_config(None, {**RECIPE, "privacy.eps_c": self.eps_c}).config
+
+
+CELLS = (
+    # Its plan asks for next to no noise, since what is made of a sum follows from the plan's noise.
+    Cell("not_private", NO_CAP, noisy=False),
+    Cell("private_eps3", 3.0, transferred=False),
+    Cell("private_eps8", 8.0),
+)
+
+
+@dataclass
+class Found:
+    """What is known of one variant: measurements by (department, slice), one a seed.
+
+    Attributes:
+        epsilon: of the first seed's run; empty without privacy.
+    """
+
+    measured: dict[tuple[str, str], list[Values]] = field(default_factory=dict)
+    epsilon: dict[str, float | None] = field(default_factory=dict)
+
+    def add(self, department: str, name: str, values: Values) -> None:
+        """Note a measurement of one more seed."""
+        self.measured.setdefault((department, name), []).append(values)
+
+
+class Workshop:
+    """Both departments made ready, once for all runs.
+
+    Args:
+        rounds: instead of the recipe's, for a trial; None: the recipe's.
+
+    Attributes:
+        rounds: of every run.
+    """
+
+    def __init__(self, departments: Sequence[Department], rounds: int | None = None) -> None:
+        self.departments = departments
+        self._rounds = rounds
+        config, _ = self._terms(CELLS[0])
+        self.rounds = config.train.rounds
+        sites = sum(len(each.dataset.sites) for each in departments)
+        self.parts = [Setting.build(config, each.dataset, 0, sites) for each in departments]
+        self.joint = JointSetting(tuple(self.parts))
+
+    def together(self, cell: Cell, seed: int, found: Found) -> None:
+        """One run of all sites, measured in each catalogue."""
+        config, spec = self._terms(cell)
+        plan = self.joint.plan(config, spec, run=run_id(seed, cell.variant))
+        with tempfile.TemporaryDirectory() as folder:
+            state, epsilon = _run(self.joint, plan, Path(folder), seed, cell.noisy)
+        found.epsilon = found.epsilon or epsilon
+        workplaces = self.joint.workplaces(plan)
+        for department, workplace in zip(self.departments, workplaces, strict=True):
+            values = measure(department, model_scorer(workplace, state))
+            found.add(department.name, ALL, values)
+            found.add(department.name, COLD, {k: v[department.cold] for k, v in values.items()})
+
+    def transferred(self, cell: Cell, place: int, seed: int, found: Found) -> None:
+        """A run of the other department's sites alone, measured in the catalogue at ``place``."""
+        config, spec = self._terms(cell)
+        source, wanted = self.parts[1 - place], self.parts[place]
+        plan = source.plan(config, spec, run=run_id(seed, f"{cell.variant}-{TRANSFER}"))
+        with tempfile.TemporaryDirectory() as folder:
+            state, _ = _run(source, plan, Path(folder), seed, cell.noisy)
+        scorer = extended_scorer(
+            wanted,
+            wanted.dataset.catalogue,
+            source.dataset.catalogue,
+            Variant(cell.variant, config, spec, noisy=cell.noisy),
+            plan,
+            state,
+        )
+        department = self.departments[place]
+        found.add(department.name, TRANSFER, measure(department, scorer))
+
+    def _terms(self, cell: Cell) -> tuple[Config, ModelSpec]:
+        config = cell.config
+        if self._rounds is not None:
+            train = config.train.model_copy(update={"rounds": self._rounds})
+            config = config.model_copy(update={"train": train})
+        return config, ModelSpec.of(config.model)
 
 
 def run(
     folder: Path,
     seeds: int = 3,
     *,
+    rounds: int | None = None,
     rows: str = "test",
     told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -70,7 +176,8 @@ def run(
 
     Args:
         folder: holds the Parquet files.
-        seeds: of the noise.
+        seeds: of samples and noise.
+        rounds: for a trial; the figures are then not the recipe's, and ``rounds`` says so.
         rows: those to measure on, ``test`` or, to choose by, ``valid``.
 
     Returns:
@@ -79,140 +186,130 @@ def run(
 
     Raises:
         InputError: a file is missing.
+        GroundswellError: a run did not finish.
     """
-    backbone = load_backbone()
-    departments = [load_department(folder, name, backbone, rows) for name in DEPARTMENTS]
-    learned = [_learn(department, seeds, told) for department in departments]
-    cases: list[dict[str, Any]] = []
-    headline: list[tuple[float, float, bool]] = []
-    for place, department in enumerate(departments):
-        measured = _variants(department, learned[place], learned[1 - place], told)
-        text = measure_text_alone(department)
-        measured["text_alone"] = {ALL: [text], COLD: [text]}
-        cases += _cases(department, measured)
-        ours = measured["private_eps8"][ALL]
-        own = float(np.mean([each["ndcg@10"].mean() for each in ours]))
-        same = all(each["ndcg@10"].shape == text["ndcg@10"].shape for each in ours)
-        headline.append((own, float(text["ndcg@10"].mean()), same))
-    own, other, _ = headline[0]
+    torch.set_num_threads(1)
+    workshop = Workshop([load_department(folder, name, rows) for name in DEPARTMENTS], rounds)
+    found = {cell.variant: Found() for cell in CELLS}
+    for cell in CELLS:
+        own = found[cell.variant]
+        for seed in range(seeds):
+            workshop.together(cell, seed, own)
+            for place in range(len(DEPARTMENTS)) if cell.transferred else ():
+                workshop.transferred(cell, place, seed, own)
+            told(f"{cell.variant}, seed {seed}: {_told(own)}")
+    text = found["text_alone"] = Found()
+    for department, part in zip(workshop.departments, workshop.parts, strict=True):
+        values = measure(department, text_alone(part))
+        text.add(department.name, ALL, values)
+        text.add(department.name, COLD, {k: v[department.cold] for k, v in values.items()})
+    first = workshop.departments[0]
+    ours, peer = (found[name].measured[first.name, ALL] for name in ("private_eps8", "text_alone"))
+    own_mean = float(np.mean([each["ndcg@10"].mean() for each in ours]))
+    peer_mean = float(peer[0]["ndcg@10"].mean())
     return {
         "name": "quality",
         "machine": machine(),
-        "ours": own,
-        "peer": other,
-        "unit": f"NDCG@10 of the next item, {DEPARTMENTS[0]}, full catalogue",
-        "ratio": own / other,
+        "ours": own_mean,
+        "peer": peer_mean,
+        "unit": f"NDCG@10 of the next item, {first.name}, full catalogue",
+        "ratio": own_mean / peer_mean,
         "higher_is_better": True,
-        "equal": all(same for _, _, same in headline),
+        "equal": all(each["ndcg@10"].shape == peer[0]["ndcg@10"].shape for each in ours),
         "peer_name": "the history's text alone, not private",
         "peer_version": version("groundswell"),
         "seeds": seeds,
+        "rounds": workshop.rounds,
         "delta": DELTA,
-        "excludes": ["the choice of what a score is made of, on the validation rows"],
-        "cases": cases,
+        "excludes": ["the choice of the recipe, on the validation rows"],
+        "cases": [
+            case
+            for variant, each in found.items()
+            for case in _cases(variant, each, workshop.departments)
+        ],
     }
 
 
-def _learn(
-    department: Department, seeds: int, told: Callable[[str], None]
-) -> dict[str, list[Learned]]:
-    """Each variant, one a seed."""
-    counts = exact(department)
-    found = {NOT_PRIVATE: [Learned(counts, train(department, counts, None))]}
-    for eps in EPSILONS:
-        deviation = deviations(eps)["head"]
-        each = found[f"private_eps{eps:g}"] = []
-        for seed in range(seeds):
-            counts = released(department, eps, seed)
-            draw = SeededRandomness(seed, "amazon head", department.name, str(eps)).generator()
-            each.append(Learned(counts, train(department, counts, Noise(deviation, draw))))
-    for variant, models in found.items():
-        means = np.mean([model.weights for model in models], axis=0)
-        weights = ", ".join(f"{k} {v:.2f}" for k, v in zip(FEATURES, means, strict=True))
-        told(f"{department.name}, {variant}: weights {weights}")
-    return found
+def _run(
+    sites: Setting | JointSetting, plan: Plan, folder: Path, seed: int, noisy: bool
+) -> tuple[ModelState, dict[str, float | None]]:
+    """A federated run: what was learned, and both epsilons of it."""
+    with run_in_process(sites, plan, folder, seed=seed, noisy=noisy) as running:
+        if running.report.outcome is not Outcome.FINISHED:
+            raise GroundswellError(f"the run did not finish: {running.report.reason}")
+        spent = privacy_of(plan, running.ledgers.values(), ()) if noisy else None
+        epsilon = (
+            {
+                "eps_c": spent.central.epsilon,
+                "reserved_eps_c": spent.central.reserved_epsilon,
+                "eps_l": spent.local.epsilon,
+            }
+            if spent
+            else {}
+        )
+        return running.model, epsilon
 
 
-def _variants(
-    department: Department,
-    own: Mapping[str, Sequence[Learned]],
-    elsewhere: Mapping[str, Sequence[Learned]],
-    told: Callable[[str], None],
-) -> dict[str, dict[str, list[Values]]]:
-    """Measurements of each variant by slice, one a seed.
+def text_alone(part: Setting) -> Scorer:
+    """The peer: the history's texts as they are, decayed, against those of all items."""
+    unit = part.encoded.unit
 
-    Transferred is the head that another department trained, without a count of this one.
-    """
-    found: dict[str, dict[str, list[Values]]] = {}
-    for variant, models in own.items():
-        values = [_measure(department, model) for model in models]
-        found[variant] = {ALL: values, COLD: values}
-        if variant in TRANSFERRED:
-            without = nothing(department.items)
-            found[variant][TRANSFER] = [
-                _measure(department, Learned(without, model.weights))
-                for model in elsewhere[variant]
-            ]
-        mean = np.mean([value["ndcg@10"].mean() for value in values])
-        told(f"{department.name}, {variant}: {mean:.4f}")
-    return found
+    def score(rows: Histories, at: Int64) -> Forecast:
+        age = rows.offsets[1:][rows.row()] - 1 - np.arange(rows.events)
+        mean = np.zeros((len(rows), unit.shape[1]))
+        np.add.at(mean, rows.row(), PEER_DECAY ** age[:, None] * unit[rows.label])
+        return Forecast(mean @ unit.T)
+
+    return score
 
 
-def measure_text_alone(department: Department) -> Values:
-    """The peer: plain texts of the history, decayed, against those of all items."""
-    return _measured(department, lambda histories: decayed(department.plain, histories, PEER_DECAY))
-
-
-def _measure(department: Department, learned: Learned) -> Values:
-    return _measured(
-        department,
-        lambda histories: features(department, histories, learned.counts) @ learned.weights,
-    )
-
-
-def _measured(department: Department, scores: Callable[[Sequence[Int64]], Float32]) -> Values:
+def measure(department: Department, scorer: Scorer) -> Values:
+    """NDCG@10 and HR@10 of each measured row; ties count against the scorer."""
     parts: dict[str, list[NDArray[np.float64]]] = {"ndcg@10": [], "hr@10": []}
     for start in range(0, len(department.target), _ROWS_AT_ONCE):
-        chosen = slice(start, start + _ROWS_AT_ONCE)
-        found = scores(department.histories[chosen])
-        positives = np.zeros(found.shape, dtype=np.bool_)
-        positives[np.arange(len(found)), department.target[chosen]] = True
-        ranked = hits(found, positives)
+        chosen = np.arange(start, min(start + _ROWS_AT_ONCE, len(department.target)))
+        scores = scorer(department.histories.take(chosen), department.at[chosen]).scores
+        positives = np.zeros(scores.shape, dtype=np.bool_)
+        positives[np.arange(len(chosen)), department.target[chosen]] = True
+        ranked = hits(scores, positives)
         parts["ndcg@10"].append(ndcg(ranked))
         parts["hr@10"].append(hit_rate(ranked))
     return {name: np.concatenate(each) for name, each in parts.items()}
 
 
-def _cases(
-    department: Department, measured: Mapping[str, Mapping[str, list[Values]]]
-) -> list[dict[str, Any]]:
-    everything = np.ones(len(department.target), dtype=np.bool_)
+def _told(found: Found) -> str:
+    return ", ".join(
+        f"{department} {name} {seeds[-1]['ndcg@10'].mean():.4f}"
+        for (department, name), seeds in found.measured.items()
+    )
+
+
+def _cases(variant: str, found: Found, departments: Sequence[Department]) -> list[dict[str, Any]]:
+    by_name = {each.name: each for each in departments}
     return [
         {
-            "data": f"amazon_{department.name}",
+            "data": f"amazon_{name}",
             "variant": variant,
-            "slice": name,
+            "slice": part,
             "metrics": {
-                metric: _metric(
-                    [value[metric] for value in values],
-                    department.cold if name == COLD else everything,
-                    department.user,
-                )
+                metric: _metric([values[metric] for values in seeds], _users(by_name[name], part))
                 for metric in ("ndcg@10", "hr@10")
             },
+            "epsilon": found.epsilon or None,
         }
-        for variant, slices in measured.items()
-        for name, values in slices.items()
+        for (name, part), seeds in found.measured.items()
     ]
 
 
-def _metric(
-    seeds: Sequence[NDArray[np.float64]], rows: NDArray[np.bool_], user: Int64
-) -> dict[str, float | int]:
+def _users(department: Department, part: str) -> Int64:
+    return department.user[department.cold] if part == COLD else department.user
+
+
+def _metric(seeds: Sequence[NDArray[np.float64]], user: Int64) -> dict[str, float | int]:
     """Mean, deviation (over seeds where there are several, else over users) and rows."""
-    means = [float(values[rows].mean()) if rows.any() else float("nan") for values in seeds]
-    _, owner = np.unique(user[rows], return_inverse=True)
-    sums = np.bincount(owner, weights=seeds[0][rows]).astype(np.float64)
+    means = [float(values.mean()) if len(values) else float("nan") for values in seeds]
+    _, owner = np.unique(user, return_inverse=True)
+    sums = np.bincount(owner, weights=seeds[0]).astype(np.float64)
     over_users = cluster_mean(sums, np.bincount(owner).astype(np.float64))
     deviation = float(np.std(means, ddof=1)) if len(means) > 1 else over_users.se
-    return {"mean": float(np.mean(means)), "sd": deviation, "n": int(rows.sum())}
+    return {"mean": float(np.mean(means)), "sd": deviation, "n": len(user)}

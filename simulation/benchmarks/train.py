@@ -28,7 +28,8 @@ from groundswell.shared.histories import Histories, Int64
 from groundswell.shared.model import InterestModel, initialise, trainable
 from groundswell.shared.scaling import FILL, scale
 from groundswell.shared.spec import ModelSpec
-from groundswell.shared.statistics import STATISTICS, Statistics
+from groundswell.shared.statistic_kind import Statistics
+from groundswell.shared.statistics import STATISTICS
 from groundswell.shared.task import Task
 from groundswell.simulation.benchmarks.machine import interleaved_times, machine, peak_bytes, spread
 from groundswell.simulation.benchmarks.train_peer import OpacusStep, adam, peer_name, stock_model

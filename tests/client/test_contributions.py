@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from groundswell.client.annotate import encode_site
-from groundswell.client.contributions import SiteData, Workplace
+from groundswell.client.contributions import SiteData, SparseJob, StatisticJob, Workplace
 from groundswell.shared.backbone import encode_catalogue
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import Refusal
@@ -24,7 +24,10 @@ from groundswell.shared.transfer import ModelState
 from groundswell.simulation import audit_data
 from groundswell.simulation.setting import Setting
 
-KINDS = ("popularity", "h5", "pairs", "demand", "gradient", "evaluation")
+KINDS = {
+    "repeat": ("popularity", "h5", "pairs", "demand", "gradient", "evaluation"),
+    "next": ("popularity", "transitions", "gradient", "evaluation"),
+}
 HEAVY = "user-heavy"
 EVENTS = 1_000_000
 SECRET = bytes(range(32))
@@ -33,26 +36,29 @@ SECRET = bytes(range(32))
 class Site:
     """One site's users before preparation, and the plan that it works under."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: str) -> None:
+        statistics = [kind for kind in KINDS[head] if kind in STATISTICS]
         chosen = {
+            "model.head": head,
             "privacy.eps_l": 50.0,
             "train.rounds": 2,
             "train.evaluations": 1,
             "train.examples_per_user": 2,
-            "model.statistics": ["popularity", "h5", "pairs", "demand"],
-            "model.demand_actions": ["search"],
+            "model.statistics": statistics,
+            "model.demand_actions": ["search"] if "demand" in statistics else [],
             "task.actions": {"purchase": 1.0, "search": 0.0},
         }
         config = load_config(None, chosen).config
         invented = audit_data.invent(4, 5, np.random.default_rng(1))
         dataset = replace(invented, task=Task(actions=config.task.actions))
         self.setting = Setting.build(config, dataset, 0)
-        self.plan: Plan = self.setting.plan(config, ModelSpec())
+        spec = ModelSpec.of(config.model)
+        self.plan: Plan = self.setting.plan(config, spec)
         usual = next(iter(dataset.sites.values()))
         self.events = pl.concat([usual, searches(usual), heavy(usual)]).sort("user", "time")
         self.users = sorted(set(self.events["user"]))
         self.places: dict[tuple[str, ...], Workplace] = {}
-        self.state = ModelState(self.setting.initial_model(ModelSpec()).weights, self._released())
+        self.state = ModelState(self.setting.initial_model(spec).weights, self._released())
 
     def _released(self) -> dict[str, NDArray[np.float32]]:
         """Statistics as after a first release, for the kinds that build on others."""
@@ -68,14 +74,14 @@ class Site:
         """int64 ``[d]``: the release of a site that has these users, before the noise."""
         place = self.places.get(tuple(users))
         if place is None:
-            place = self.places[tuple(users)] = self._workplace(users)
+            place = self.places[tuple(users)] = self.workplace(users)
         release = self.plan.release(kind)
         assert release is not None
         due = {GRADIENT: 1, "evaluation": 3}.get(kind, 3)
         job = place.job(release, due, self.state)
         return job.integer_sum(np.arange(job.users), SECRET, None)
 
-    def _workplace(self, users: list[str]) -> Workplace:
+    def workplace(self, users: list[str]) -> Workplace:
         """These users prepared anew, as if there had never been others."""
         setting = self.setting
         rows = self.events.filter(pl.col("user").is_in(users))
@@ -113,18 +119,26 @@ def heavy(usual: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def site() -> Site:
-    return Site()
+    return Site("repeat")
+
+
+@pytest.fixture(scope="module")
+def site_of_items() -> Site:
+    return Site("next")
 
 
 def norm_squared(vector: NDArray[np.int64]) -> int:
     return sum(int(value) ** 2 for value in vector)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("head", "kind"), [(head, kind) for head, kinds in KINDS.items() for kind in kinds]
+)
 def test_removing_any_user_changes_the_sum_by_that_users_vector_and_at_most_delta(
-    kind: str, site: Site
+    head: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """One user of six has a million events, and counts no more than another."""
+    site: Site = request.getfixturevalue("site_of_items" if head == "next" else "site")
     release = site.plan.release(kind)
     assert release is not None
     whole = site.sum_of(kind, site.users)
@@ -137,6 +151,20 @@ def test_removing_any_user_changes_the_sum_by_that_users_vector_and_at_most_delt
         assert norm_squared(alone) <= release.scale**2
         moved += bool(alone.any())
     assert moved > 1
+
+
+def test_a_sparse_statistic_is_the_dense_one_without_the_zeros(site_of_items: Site) -> None:
+    """Clip and rounding see a user's values alone, so both ways give the same integers."""
+    release = site_of_items.plan.release("transitions")
+    assert release is not None
+    place = site_of_items.workplace(site_of_items.users)
+    job = place.job(release, 3, site_of_items.state)
+    assert isinstance(job, SparseJob)
+    rows = np.arange(job.users)
+    assert np.array_equal(
+        job.integer_sum(rows, SECRET, None), StatisticJob.integer_sum(job, rows, SECRET, None)
+    )
+    assert job.real_sum(rows, SECRET) == pytest.approx(StatisticJob.real_sum(job, rows, SECRET))
 
 
 def test_a_search_in_words_alone_counts_in_the_block_of_searches(site: Site) -> None:

@@ -147,3 +147,17 @@ def test_documentation_is_current() -> None:
     assert page.read_text(encoding="utf-8") == render(), (
         "run: python -m groundswell.shared.config_docs docs/config.md"
     )
+
+
+def test_a_head_brings_the_statistics_that_it_reads(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, '[model]\nhead = "next"\n')).config
+    assert config.model.statistics == ("popularity", "transitions")
+    assert Config().model.statistics == ("popularity", "h5", "pairs")
+
+
+def test_a_statistic_that_the_head_does_not_read_is_refused(tmp_path: Path) -> None:
+    text = '[model]\nhead = "next"\nstatistics = ["popularity", "pairs"]\n'
+    with pytest.raises(InputError, match=r"model.*statistics.*reads no pairs"):
+        load_config(write(tmp_path, text))
+    with pytest.raises(InputError, match="reads no transitions"):
+        load_config(write(tmp_path, '[model]\nstatistics = ["transitions"]\n'))

@@ -16,7 +16,7 @@ from groundswell.shared.histories import Histories
 from groundswell.shared.interest import frozen_a
 from groundswell.shared.model import flat_trainable, forecast_loss, load_flat, trainable
 from groundswell.shared.predict import Forecaster, load_model
-from groundswell.shared.spec import HEAD_NAMES, INITIAL_HEAD, ModelSpec
+from groundswell.shared.spec import HEADS, Head, ModelSpec
 from groundswell.shared.tensors import flatten, model_hash, unflatten
 
 Maker = Callable[..., Histories]
@@ -56,7 +56,11 @@ def test_the_flat_vector_is_small_and_loads_back(forecaster: Forecaster) -> None
     np.testing.assert_array_equal(flat_trainable(forecaster.model), moved)
     load_flat(forecaster.model, flat)
     assert list(trainable(forecaster.model)) != []
-    assert set(INITIAL_HEAD) == set(HEAD_NAMES)
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_every_weight_of_a_head_has_an_initial_value(head: Head) -> None:
+    assert set(head.initial) == set(head.names)
 
 
 def test_a_is_drawn_from_its_key_within_its_bound() -> None:

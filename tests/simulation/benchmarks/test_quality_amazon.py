@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from groundswell.shared.backbone import load_backbone
+from groundswell.client.contributions import Workplace
 from groundswell.shared.errors import InputError
+from groundswell.shared.plan import Phase
+from groundswell.shared.spec import ModelSpec
 from groundswell.simulation.benchmarks import quality_amazon as amazon
-from groundswell.simulation.benchmarks.amazon_counts import THRESHOLD, deviations, released
-from groundswell.simulation.benchmarks.amazon_data import load_department
+from groundswell.simulation.benchmarks.amazon_data import (
+    DEPARTMENTS,
+    LONGEST,
+    Department,
+    load_department,
+)
 
-ITEMS, COLD_ITEM = 12, 11
+ITEMS, COLD_ITEM, USERS = 12, 11, 80
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         ).write_parquet(path / f"{name}_items.parquet")
         rows: dict[str, list[tuple[int, list[int], int]]] = {"valid": [], "test": []}
-        for user in range(60):
+        for user in range(USERS):
             start = int(draw.integers(10))
             walk = [(start + step) % 10 for step in range(5)]
             rows["valid"].append((user, walk[:3], walk[3]))
@@ -43,49 +50,110 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_no_target_is_learned_from(folder: Path) -> None:
-    department = load_department(folder, "office", load_backbone())
-    assert len(department.learned) == 60
+@pytest.fixture(scope="module")
+def office(folder: Path) -> Department:
+    return load_department(folder, "office")
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> dict[str, Any]:
+    return amazon.run(folder, seeds=1, rounds=4)
+
+
+def events(department: Department) -> pl.DataFrame:
+    return pl.concat(department.dataset.sites.values())
+
+
+def test_no_target_is_learned_from(office: Department) -> None:
+    lengths = events(office).group_by("user").len()
     # The validation target is the fourth step; only the three before it are seen.
-    assert {len(history) for history in department.learned} == {3}
-    assert department.cold.sum() == 6
+    assert lengths["len"].unique().to_list() == [3]
+    assert len(lengths) == USERS
+    assert office.cold.sum() == USERS // 10
 
 
-def test_each_variant_and_slice_stands_once_with_its_rows(folder: Path) -> None:
-    found = amazon.run(folder, seeds=2)
-    keys = [(case["data"], case["variant"], case["slice"]) for case in found["cases"]]
+def test_users_are_divided_into_four_sites_of_a_department(office: Department) -> None:
+    assert sorted(office.dataset.sites) == [f"office-site-{n:02d}" for n in range(1, 5)]
+
+
+def test_statistics_before_the_rounds_see_all_but_the_newest_event(office: Department) -> None:
+    times = office.dataset.times
+    before = events(office).filter(pl.col("time").dt.epoch("us") < times.stats_until)
+    assert before.group_by("user").len()["len"].unique().to_list() == [2]
+    assert len(times.train) == LONGEST
+    until = int(times.train[-1]) + office.dataset.task.window_us
+    assert (events(office)["time"].dt.epoch("us") < until).all()
+
+
+def test_a_measured_row_is_asked_for_the_window_after_its_newest_event(office: Department) -> None:
+    newest = office.histories.time[office.histories.offsets[1:] - 1]
+    window = office.dataset.task.window_us
+    assert ((newest < office.at) & (newest >= office.at - window)).all()
+    assert office.dataset.catalogue.labels[office.target[0]] == f"office-{COLD_ITEM}"
+
+
+def test_the_place_of_an_item_says_nothing_of_its_number(office: Department) -> None:
+    numbers = [int(label.removeprefix("office-")) for label in office.dataset.catalogue.labels]
+    assert numbers != sorted(numbers)
+    assert sorted(numbers) == list(range(ITEMS))
+
+
+def test_rows_to_choose_by_are_those_of_validation(folder: Path, office: Department) -> None:
+    valid = load_department(folder, "office", "valid")
+    assert {int(n) for n in np.diff(valid.histories.offsets)} == {3}
+    assert {int(n) for n in np.diff(office.histories.offsets)} == {4}
+    assert valid.cold.sum() == 0
+
+
+def test_each_variant_and_slice_stands_once_with_its_rows(report: dict[str, Any]) -> None:
+    keys = [(case["data"], case["variant"], case["slice"]) for case in report["cases"]]
     assert len(set(keys)) == len(keys)
     assert ("amazon_office", "private_eps8", "all") in keys
     assert ("amazon_industrial", "not_private", "cold_items") in keys
     assert ("amazon_office", "private_eps8", "transfer") in keys
-    by_key = dict(zip(keys, found["cases"], strict=True))
+    assert ("amazon_office", "private_eps3", "transfer") not in keys
+    by_key = dict(zip(keys, report["cases"], strict=True))
     plain = by_key["amazon_office", "not_private", "all"]["metrics"]["ndcg@10"]
     elsewhere = by_key["amazon_office", "not_private", "transfer"]["metrics"]["ndcg@10"]
-    assert plain["n"] == 60
-    assert by_key["amazon_office", "not_private", "cold_items"]["metrics"]["hr@10"]["n"] == 6
-    # Everyone walks the same way, so pair counts must help.
+    assert plain["n"] == USERS
+    assert by_key["amazon_office", "not_private", "cold_items"]["metrics"]["hr@10"]["n"] == 8
+    # Everyone walks the same way, so what follows what must help.
     assert plain["mean"] > elsewhere["mean"]
-    assert found["equal"] is True
+    assert report["equal"] is True
 
 
-def test_noise_falls_with_epsilon_and_the_larger_share_has_less() -> None:
-    strict, loose = deviations(3.0), deviations(8.0)
-    assert all(strict[kind] > loose[kind] for kind in strict)
-    assert loose["pairs"] < loose["popularity"]
+def test_both_caps_are_kept_and_nothing_is_claimed_without_noise(report: dict[str, Any]) -> None:
+    spent = {case["variant"]: case["epsilon"] for case in report["cases"]}
+    assert spent["not_private"] is None
+    for cap in (3, 8):
+        assert 0 < spent[f"private_eps{cap}"]["eps_c"] <= cap
+        assert 0.9 * cap < spent[f"private_eps{cap}"]["reserved_eps_c"] <= cap
 
 
-def test_a_released_pair_is_above_the_threshold_of_its_noise(folder: Path) -> None:
-    department = load_department(folder, "office", load_backbone())
-    counts = released(department, 8.0, 0)
-    assert counts.pairs.data.min() >= THRESHOLD * deviations(8.0)["pairs"]
+def test_the_other_catalogues_block_holds_noise_alone(folder: Path) -> None:
+    workshop = amazon.Workshop([load_department(folder, n) for n in DEPARTMENTS], 1)
+    config = amazon.CELLS[2].config
+    plan = workshop.joint.plan(config, ModelSpec.of(config.model))
+    release = plan.release("transitions")
+    assert release is not None
+    assert release.dimension == 2 * ITEMS**2
+    assert release.phases == (Phase.STATISTICS, Phase.REFRESH)
+    for number, part in enumerate(workshop.parts):
+        workplace = Workplace(part.site_data(part.names[0]), plan)
+        job = workplace.job(release, 0, part.initial_model(workplace.spec))
+        total = job.integer_sum(np.arange(job.users), bytes(32), None)
+        other = total.reshape(2, -1)[1 - number]
+        assert not other.any()
+        assert total.any()
 
 
-def test_rows_to_choose_by_are_those_of_validation(folder: Path) -> None:
-    valid = load_department(folder, "office", load_backbone(), "valid")
-    test = load_department(folder, "office", load_backbone())
-    assert {len(history) for history in valid.histories} == {3}
-    assert {len(history) for history in test.histories} == {4}
-    assert valid.cold.sum() == 0
+def test_the_peer_reads_texts_as_they_are_the_latest_most(folder: Path, office: Department) -> None:
+    part = amazon.Workshop([office, load_department(folder, "industrial")], 1).parts[0]
+    rows = office.histories.take(np.array([0]))
+    scores = amazon.text_alone(part)(rows, office.at[:1]).scores[0]
+    unit = part.encoded.unit[rows.label]
+    expected = sum(amazon.PEER_DECAY**age * unit[::-1][age] for age in range(4))
+    assert scores == pytest.approx(part.encoded.unit @ expected, abs=1e-5)
 
 
 def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:

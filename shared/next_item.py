@@ -1,0 +1,153 @@
+"""What tells the next item, where labels are single items that a shopper seldom takes twice.
+
+Evidence for the model's head ``next``, in the place of ``features.evidence``: popularity is the one
+score, and everything else tilts it, as factors do. Every value depends on one row's own events, on
+the public catalogue and on released statistics; scales are public constants.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import MappingProxyType
+
+import numpy as np
+from scipy import sparse
+
+from groundswell.shared.catalogue import Catalogue
+from groundswell.shared.features import Family, LabelSpace, relative_popularity
+from groundswell.shared.histories import Float32, Histories, Int32, Int64
+from groundswell.shared.products import rows_times
+from groundswell.shared.statistic_kind import Statistics
+from groundswell.shared.transitions import Followers
+
+SCORES = ("popularity",)
+# What each tilt needs; it is 0 when any of them is off.
+TILTS: Mapping[str, frozenset[Family]] = MappingProxyType(
+    {
+        "followed": frozenset({Family.STATISTICS}),  # how often after the history's items
+        "followed_share": frozenset({Family.STATISTICS}),  # the same, by what else came after them
+        "follows_itself": frozenset({Family.STATISTICS}),  # of the last item
+        "likeness": frozenset({Family.BERT}),  # cosine to the decayed mean of the history's texts
+        "nearest": frozenset({Family.BERT}),  # largest cosine to any of them
+        "words": frozenset({Family.BERT}),  # the same by shared words, rare ones counting most
+        "group": frozenset({Family.HABIT}),  # is the last item's
+        "earlier": frozenset({Family.HABIT}),  # in the history, but not last
+        "last": frozenset({Family.HABIT}),  # is the last item
+    }
+)
+DEEPEST = 16  # newest events that are looked at
+DECAY = 0.65  # weight of a text one event further back
+WEIGHTS = (1.0, 0.5, 0.25, 0.1)  # of what came after the last item, the one before, ...
+PRIOR = 20.0  # users added to popularity: rare items that met once stay behind
+LIFT_SCALE, SHARE_SCALE = 50.0, 200.0
+
+
+@dataclass(frozen=True)
+class ItemSpace:
+    """What the public catalogue says of its items beside each other.
+
+    Attributes:
+        directions: float32 ``[L, D]``, text embeddings about their mean, rows of unit length.
+        likeness: float32 ``[L, L]``, their cosines.
+        words: float32 ``[L, L]``, cosine of the sets of words.
+        group: int64 ``[L]``, -1 for an item without one.
+    """
+
+    directions: Float32 = field(repr=False)
+    likeness: Float32 = field(repr=False)
+    words: Float32 = field(repr=False)
+    group: Int64 = field(repr=False)
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, space: LabelSpace) -> ItemSpace:
+        """From a catalogue and its labels' directions."""
+        known = np.array([name != "" for name in catalogue.groups])
+        return cls(
+            space.directions,
+            rows_times(space.directions, np.ascontiguousarray(space.directions.T)),
+            word_likeness(catalogue.texts),
+            np.where(known, space.group, -1),
+        )
+
+
+def word_likeness(texts: Sequence[str]) -> Float32:
+    """Cosine of the sets of words, each word by the logarithm of how rare it is, ``[L, L]``."""
+    words = [set(re.findall(r"\w+", text.lower())) for text in texts]
+    often = Counter(word for found in words for word in found)
+    column = {word: n for n, word in enumerate(sorted(often))}
+    row = np.repeat(np.arange(len(words)), [len(found) for found in words])
+    flat = [word for found in words for word in sorted(found)]
+    weight = np.log(len(words) / np.array([often[word] for word in flat], dtype=np.float64))
+    shape = (len(words), max(len(column), 1))
+    table = sparse.csr_matrix((weight, (row, [column[word] for word in flat])), shape=shape)
+    norm = np.maximum(np.sqrt(np.asarray(table.multiply(table).sum(axis=1))), 1e-9)
+    table = table.multiply(1 / norm).tocsr()
+    return np.asarray((table @ table.T).toarray(), dtype=np.float32)
+
+
+def evidence(
+    h: Histories,
+    statistics: Statistics,
+    space: ItemSpace,
+    families: frozenset[Family] = frozenset(Family),
+) -> Float32:
+    """Scores, then tilts: float32 ``[B, L, len(SCORES) + len(TILTS)]``.
+
+    Args:
+        h: rows cut at their prediction times.
+        statistics: released statistics by name; without transitions what rests on them is 0.
+        families: those switched on.
+    """
+    labels = len(space.group)
+    if Family.STATISTICS not in families:
+        statistics = {}
+    popularity = relative_popularity(statistics, labels)
+    out = np.zeros((len(h), labels, len(SCORES) + len(TILTS)), dtype=np.float32)
+    out[:, :, 0] = popularity
+    tilts = {name: out[:, :, len(SCORES) + k] for k, name in enumerate(TILTS)}
+    followers = Followers.of(statistics, labels)
+    usual = np.float32(PRIOR) + popularity / popularity.sum() * np.float32(followers.users)
+    summary = np.zeros((len(h), space.directions.shape[1]), dtype=np.float32)
+    for row, seen in enumerate(_newest_first(h)):
+        if not len(seen):
+            continue
+        last = seen[0]
+        summary[row] = _weighted(space.directions, seen)
+        tilts["nearest"][row] = space.likeness[seen].max(axis=0)
+        tilts["words"][row] = space.words[seen].max(axis=0)
+        tilts["group"][row] = (space.group == space.group[last]) & (space.group >= 0)
+        tilts["earlier"][row, seen] = 1
+        tilts["earlier"][row, last] = 0
+        tilts["last"][row, last] = 1
+        tilts["follows_itself"][row, last] = followers.itself[last]
+        for item, weight in zip(seen, WEIGHTS, strict=False):
+            after, count = followers.after(item)
+            tilts["followed"][row, after] += weight * count
+            tilts["followed_share"][row, after] += weight * followers.scale(item) * count
+    summary /= np.maximum(np.linalg.norm(summary, axis=1, keepdims=True), 1e-9)
+    tilts["likeness"][:] = rows_times(summary, np.ascontiguousarray(space.directions.T))
+    for name in ("followed", "follows_itself"):
+        tilts[name][:] = np.log1p(LIFT_SCALE * tilts[name] / usual)
+    tilts["followed_share"][:] = np.log1p(SHARE_SCALE * tilts["followed_share"])
+    for name, needs in TILTS.items():
+        if not needs <= families:
+            tilts[name][:] = 0
+    return out
+
+
+def _newest_first(h: Histories) -> list[Int32]:
+    """Labels of each row's counted events."""
+    counted = np.flatnonzero((h.label >= 0) & (h.weight > 0))
+    ends = np.searchsorted(h.row()[counted], np.arange(len(h) + 1))
+    label = h.label[counted]
+    return [label[start:end][::-1][:DEEPEST] for start, end in pairwise(ends)]
+
+
+def _weighted(table: Float32, seen: Int32) -> Float32:
+    """The decayed sum of the rows of what was seen, float32 ``[D]``."""
+    weight = np.float32(DECAY) ** np.arange(len(seen), dtype=np.float32)
+    return np.asarray((table[seen] * weight[:, None]).sum(axis=0), dtype=np.float32)
