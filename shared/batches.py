@@ -208,7 +208,7 @@ class Inputs:
     def _evidence(self, view: Histories, seen: Habits) -> Float32:
         families = self.spec.families
         if self.items is not None:
-            return next_item.evidence(view, self.statistics, self.items, families)
+            return next_item.evidence(view, seen, self.statistics, self.items, families)
         days = self.task.window_us / MICROSECONDS_PER_DAY
         return evidence(seen, self.statistics, self.space, families, days)
 

@@ -6,12 +6,22 @@ and writes the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from groundswell.shared.durations import Duration
 from groundswell.shared.errors import InputError
@@ -202,14 +212,22 @@ class Evaluation(Section):
 
 Statistic = Literal["popularity", "h5", "pairs", "transitions", "demand"]
 # What a head reads; demand is for trends, whatever the head.
-STATISTICS_OF_HEADS: dict[str, tuple[Statistic, ...]] = {
-    "repeat": ("popularity", "h5", "pairs"),
-    "next": ("popularity", "transitions"),
-}
-
-
-def _statistics_of_head(given: dict[str, Any]) -> tuple[Statistic, ...]:
-    return STATISTICS_OF_HEADS[given.get("head", "repeat")]
+STATISTICS_OF_HEADS: Mapping[str, tuple[Statistic, ...]] = MappingProxyType(
+    {"repeat": ("popularity", "h5", "pairs"), "next": ("popularity", "transitions")}
+)
+# Defaults that another head than the first one changes (docs/benchmarks.md).
+DEFAULTS_OF_HEADS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "next": {
+            "model": {"statistics": STATISTICS_OF_HEADS["next"]},
+            "privacy": {
+                "clip_norm": 1.0,
+                "split": {"popularity": 0.13, "transitions": 0.77, "demand": 0.2, "rounds": 0.1},
+            },
+            "train": {"learning_rate": 0.5},
+        }
+    }
+)
 
 
 class Model(Section):
@@ -253,14 +271,13 @@ class Model(Section):
     head: Literal["repeat", "next"] = Field(
         default="repeat",
         description="repeat: shoppers return to the labels, as to categories; next: labels are "
-        "items, seldom taken twice, and one follows the other",
+        "items, seldom taken twice, and one follows the other; it has defaults of its own",
     )
     habit: bool = Field(
         default=True, description="features of the user's own events for each label"
     )
     statistics: Annotated[tuple[Statistic, ...], BeforeValidator(_listed)] = Field(
-        default_factory=_statistics_of_head,
-        validate_default=True,
+        default=STATISTICS_OF_HEADS["repeat"],
         description="statistics over users: popularity; for the head repeat h5 and pairs, for the "
         "head next transitions; demand (weekly counts for trends); empty: none",
     )
@@ -320,7 +337,6 @@ class Privacy(Section):
             "popularity": 0.08,
             "h5": 0.57,
             "pairs": 0.15,
-            "transitions": 0.72,
             "demand": 0.2,
             ROUNDS: 0.2,
         },
@@ -383,6 +399,19 @@ class Config(Section):
     model: Model = Field(default_factory=Model)
     privacy: Privacy = Field(default_factory=Privacy)
     train: Train = Field(default_factory=Train)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults_of_the_head(cls, given: Any) -> Any:
+        model = given.get("model") if isinstance(given, Mapping) else None
+        head = model.get("head") if isinstance(model, Mapping) else None
+        filled = dict(given) if isinstance(given, Mapping) else given
+        known = DEFAULTS_OF_HEADS.get(head, {}) if isinstance(head, str) else {}
+        for section, values in known.items():
+            table = filled.get(section, {})
+            if isinstance(table, Mapping):
+                filled[section] = {**values, **table}
+        return filled
 
     @field_validator("model")
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from groundswell.shared.config import Columns, Config, HomeRule
+from groundswell.shared.config import DEFAULTS_OF_HEADS, Columns, Config, HomeRule
 from groundswell.shared.config_file import toml_value
 
 _HEAD = """# Configuration
@@ -41,7 +41,20 @@ def render() -> str:
             parts.append(f"### [data].columns\n\n{Columns.__doc__}\n\n{_table(Columns)}")
         if section == "sites":
             parts.append(f"### [sites].by, as a table\n\n{HomeRule.__doc__}\n\n{_table(HomeRule)}")
+    parts += [_defaults_of(head) for head in DEFAULTS_OF_HEADS]
     return "\n".join(parts)
+
+
+def _defaults_of(head: str) -> str:
+    lines = [
+        f'## Other defaults with `head = "{head}"`\n',
+        "What a file or the command line names stands above them.\n",
+        "| key | default |",
+        "|---|---|",
+    ]
+    for section, values in DEFAULTS_OF_HEADS[head].items():
+        lines += [f"| `[{section}].{key}` | `{toml_value(v)}` |" for key, v in values.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _table(model: type[BaseModel]) -> str:

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.features import Family, LabelSpace, relative_popularity
+from groundswell.shared.habits import HALF_LIVES, Habits
 from groundswell.shared.histories import Float32, Histories, Int32, Int64
 from groundswell.shared.products import rows_times
 from groundswell.shared.statistic_kind import Statistics
@@ -37,6 +38,7 @@ TILTS: Mapping[str, frozenset[Family]] = MappingProxyType(
         "group": frozenset({Family.HABIT}),  # is the last item's
         "earlier": frozenset({Family.HABIT}),  # in the history, but not last
         "last": frozenset({Family.HABIT}),  # is the last item
+        "often": frozenset({Family.HABIT}),  # logarithm of how often it was taken, lately most
     }
 )
 DEEPEST = 16  # newest events that are looked at
@@ -44,6 +46,7 @@ DECAY = 0.65  # weight of a text one event further back
 WEIGHTS = (1.0, 0.5, 0.25, 0.1)  # of what came after the last item, the one before, ...
 PRIOR = 20.0  # users added to popularity: rare items that met once stay behind
 LIFT_SCALE, SHARE_SCALE = 50.0, 200.0
+_OFTEN = HALF_LIVES.index(60.0)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def word_likeness(texts: Sequence[str]) -> Float32:
 
 def evidence(
     h: Histories,
+    habits: Habits,
     statistics: Statistics,
     space: ItemSpace,
     families: frozenset[Family] = frozenset(Family),
@@ -98,7 +102,7 @@ def evidence(
     """Scores, then tilts: float32 ``[B, L, len(SCORES) + len(TILTS)]``.
 
     Args:
-        h: rows cut at their prediction times.
+        h: rows cut at their prediction times; habits: what they say of each label.
         statistics: released statistics by name; without transitions what rests on them is 0.
         families: those switched on.
     """
@@ -130,6 +134,7 @@ def evidence(
             tilts["followed_share"][row, after] += weight * followers.scale(item) * count
     summary /= np.maximum(np.linalg.norm(summary, axis=1, keepdims=True), 1e-9)
     tilts["likeness"][:] = rows_times(summary, np.ascontiguousarray(space.directions.T))
+    tilts["often"][:] = np.log1p(habits.decayed[_OFTEN])
     for name in ("followed", "follows_itself"):
         tilts[name][:] = np.log1p(LIFT_SCALE * tilts[name] / usual)
     tilts["followed_share"][:] = np.log1p(SHARE_SCALE * tilts["followed_share"])

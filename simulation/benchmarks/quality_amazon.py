@@ -52,11 +52,8 @@ RECIPE: Mapping[str, object] = MappingProxyType(
         "model.head": NEXT,
         "privacy.delta": DELTA,
         "privacy.eps_l": NO_CAP,
-        "privacy.split": {"popularity": 0.13, "transitions": 0.77, "rounds": 0.1},
-        "privacy.clip_norm": 0.5,
         "train.rounds": 25,
         "train.evaluations": 0,
-        "train.learning_rate": 0.5,
     }
 )
 ALL, COLD, TRANSFER = "all", "cold_items", "transfer"

@@ -155,6 +155,16 @@ def test_a_head_brings_the_statistics_that_it_reads(tmp_path: Path) -> None:
     assert Config().model.statistics == ("popularity", "h5", "pairs")
 
 
+def test_what_a_file_names_stands_above_the_defaults_of_a_head(tmp_path: Path) -> None:
+    text = '[model]\nhead = "next"\n[privacy]\nclip_norm = 0.3\n'
+    loaded = load_config(write(tmp_path, text), {"train.learning_rate": 0.1})
+    assert loaded.config.privacy.clip_norm == 0.3
+    assert loaded.config.train.learning_rate == 0.1
+    assert loaded.config.privacy.split["transitions"] == 0.77
+    assert loaded.origins.get("privacy.split", "default") == "default"
+    assert load_config(write(tmp_path, loaded.effective(tmp_path))).config == loaded.config
+
+
 def test_a_statistic_that_the_head_does_not_read_is_refused(tmp_path: Path) -> None:
     text = '[model]\nhead = "next"\nstatistics = ["popularity", "pairs"]\n'
     with pytest.raises(InputError, match=r"model.*statistics.*reads no pairs"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from groundswell.shared import next_item
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.features import Family, LabelSpace
+from groundswell.shared.habits import habits
+from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
 from groundswell.shared.histories import Histories
-from groundswell.shared.next_item import SCORES, TILTS, ItemSpace, evidence, word_likeness
+from groundswell.shared.next_item import SCORES, TILTS, ItemSpace, word_likeness
 from groundswell.shared.transitions import KEPT, USERS
 
 Maker = Callable[..., Histories]
+Statistics = Mapping[str, NDArray[np.float32]]
 LABELS = 5
 NAMES = (*SCORES, *TILTS)
 
@@ -40,6 +44,16 @@ def statistics() -> dict[str, NDArray[np.float32]]:
 
 def walk(*labels: int) -> list[tuple[float, int]]:
     return [(float(day), label) for day, label in enumerate(labels)]
+
+
+def evidence(
+    h: Histories,
+    statistics: Statistics,
+    space: ItemSpace,
+    families: frozenset[Family] = frozenset(Family),
+) -> NDArray[np.float32]:
+    seen = habits(h, np.full(len(h), 30 * DAY), LABELS)
+    return next_item.evidence(h, seen, statistics, space, families)
 
 
 def of(name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -77,6 +91,7 @@ def test_group_repetition_and_nearness_follow_the_history(
     assert np.flatnonzero(of("last", found)[0]).tolist() == [2]
     assert of("nearest", found)[0, [1, 4, 2]] == pytest.approx([1, 1, 1], abs=1e-5)
     assert of("words", found)[0, [1, 4, 2]] == pytest.approx([1, 1, 1], abs=1e-5)
+    assert np.flatnonzero(of("often", found)[0]).tolist() == [1, 2, 4]
     likeness = of("likeness", found)[0]
     assert likeness[2] > likeness[1]
 
