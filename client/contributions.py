@@ -290,12 +290,12 @@ class StatisticJob(Job):
         super().__init__(workplace, release, model)
         catalogues = workplace.plan.catalogues
         self.place = own_block(kind, catalogues, workplace.number)
-        self._earlier = workplace.own_statistics(model)
+        self.earlier = workplace.own_statistics(model)
         for name in kind.needs:
             # Of several catalogues, one may have had no site in the earlier release.
-            missing = name not in self._earlier and len(catalogues) > 1
-            shape = self._earlier[name].shape if name in self._earlier else None
-            if not missing and shape != (len(workplace.catalogue),):
+            missing = name not in self.earlier and len(catalogues) > 1
+            rows = len(self.earlier[name]) if name in self.earlier else None
+            if not missing and rows != len(workplace.catalogue):
                 raise Refusal("malformed", f"{kind.name} needs the released {name}, one per label")
         self._kind = kind
         self.until = until
@@ -313,7 +313,7 @@ class StatisticJob(Job):
             yield (
                 block,
                 self._kind.user_vectors(
-                    histories, times, place.task, place.catalogue, self._earlier
+                    histories, times, place.task, place.catalogue, self.earlier
                 ),
             )
 
@@ -353,7 +353,8 @@ class SparseJob(StatisticJob):
             block = rows[start : start + size]
             seen = self.workplace.histories.take(block)
             seen = seen.before(np.full(len(block), self.until or 0))
-            yield block, *self._sparse.user_cells(seen, len(self.workplace.catalogue))
+            labels = len(self.workplace.catalogue)
+            yield block, *self._sparse.user_cells(seen, labels, self.earlier)
 
 
 class ModelJob(Job):

@@ -224,7 +224,7 @@ DEFAULTS_OF_HEADS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyT
                 "clip_norm": 1.0,
                 "split": {"popularity": 0.13, "transitions": 0.77, "demand": 0.2, "rounds": 0.1},
             },
-            "train": {"learning_rate": 0.5},
+            "train": {"learning_rate": 0.3},
         }
     }
 )
@@ -296,6 +296,9 @@ class Model(Section):
         idle = [kind for kind in value if kind not in (*STATISTICS_OF_HEADS[head], "demand")]
         if idle:
             raise ValueError(f"the head {head!r} reads no {idle[0]}, which would cost for nothing")
+        for kind in ("pairs", "transitions"):
+            if kind in value and "popularity" not in value:
+                raise ValueError(f"{kind} are counted by what popularity releases; name it too")
         return value
 
     @field_validator("prompts")

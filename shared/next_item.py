@@ -127,7 +127,7 @@ def evidence(
         tilts["earlier"][row, seen] = 1
         tilts["earlier"][row, last] = 0
         tilts["last"][row, last] = 1
-        tilts["follows_itself"][row, last] = followers.itself[last]
+        tilts["follows_itself"][row, last] = followers.itself(last)
         for item, weight in zip(seen, WEIGHTS, strict=False):
             after, count = followers.after(item)
             tilts["followed"][row, after] += weight * count

@@ -29,7 +29,7 @@ class StatisticKind(ABC):
     Attributes:
         name: the kind's name in plan, policy and ledger.
         clip_norm: C, the L2 bound of one user's vector.
-        needs: earlier statistics that a user's vector is computed with, one value per label each.
+        needs: earlier statistics that a user's vector is computed with, a row for each label.
         before_rounds: also released before the rounds, which learn with it; else only after them.
     """
 
@@ -99,19 +99,40 @@ class SparseKind(StatisticKind):
     """
 
     @abstractmethod
-    def user_cells(self, h: Histories, labels: int) -> tuple[Int64, Float64]:
+    def user_cells(self, h: Histories, labels: int, earlier: Statistics) -> tuple[Int64, Float64]:
         """Positions in the vector and values, ``[U, max_nonzero]`` each, before the clip.
 
         A user's positions are different ones; where a user has fewer, the rest of the values is 0
-        and their positions say nothing.
+        and their positions say nothing. For ``earlier`` see ``user_vectors``.
         """
 
     def user_vectors(
         self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics
     ) -> Float64:
         labels = len(catalogue.labels)
-        position, value = self.user_cells(h, labels)
+        position, value = self.user_cells(h, labels, earlier)
         dense = np.zeros((len(h), self.dimension(labels)))
         row, place = np.nonzero(value)
         dense[row, position[row, place]] = value[row, place]
         return dense
+
+
+def merged(
+    name: str, mean: Float64, deviation: float, earlier: Statistics
+) -> tuple[Float64, float, dict[str, Float32]]:
+    """A release averaged with the one before it, and what the next one needs to do the same.
+
+    Both are private already, so this is free; it takes the noise's variance down by up to a half.
+    The older one counts no more than the newer, so that old behaviour fades over many refreshes.
+    """
+    released = earlier.get(f"{name}_mean")
+    if released is not None and released.shape == mean.shape:
+        older = max(float(earlier[f"{name}_deviation"][0]), deviation, 1e-12)
+        share = deviation**2 / (deviation**2 + older**2)
+        mean = (1 - share) * mean + share * released.astype(np.float64)
+        deviation = float(np.hypot((1 - share) * deviation, share * older))
+    kept = {
+        f"{name}_mean": mean.astype(np.float32),
+        f"{name}_deviation": np.array([deviation], dtype=np.float32),
+    }
+    return mean, deviation, kept

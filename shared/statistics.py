@@ -27,10 +27,10 @@ from groundswell.shared.pairs import (
 )
 from groundswell.shared.plan import DEMAND
 from groundswell.shared.smoothing import similarity, smoothed_popularity, smoothed_rates
-from groundswell.shared.statistic_kind import Float64, StatisticKind, Statistics
+from groundswell.shared.statistic_kind import Float64, StatisticKind, Statistics, merged
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
-from groundswell.shared.transitions import Transitions
+from groundswell.shared.transitions import NEAR, Transitions, nearest
 
 
 class Popularity(StatisticKind):
@@ -38,8 +38,9 @@ class Popularity(StatisticKind):
 
     Args:
         compared: whether pairs are released too, whose directions follow from the first release.
-        items: whether labels are items, of which a window holds one or two; then a user's vector is
-            short, and so is the clip.
+        items: whether transitions are: labels are then items, of which a window holds one or two,
+            so that a user's vector is short, and so is the clip. The first release says which items
+            are near each other.
     """
 
     name = "popularity"
@@ -47,7 +48,7 @@ class Popularity(StatisticKind):
     CLIP_OF_ITEMS = 0.5
 
     def __init__(self, *, compared: bool = True, items: bool = False) -> None:
-        self._compared = compared
+        self._compared, self._items = compared, items
         if items:
             self.clip_norm = self.CLIP_OF_ITEMS
 
@@ -75,9 +76,11 @@ class Popularity(StatisticKind):
         earlier: Statistics,
         label_embeddings: Float32,
     ) -> dict[str, Float32]:
-        mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
+        mean, deviation, kept = merged(self.name, noisy_sum / users, noise_std / users, earlier)
         popularity = smoothed_popularity(mean, deviation, catalogue, label_embeddings)
         released = {"popularity": popularity.astype(np.float32), **kept}
+        if self._items and NEAR not in earlier:
+            released[NEAR] = nearest(similarity(label_embeddings, catalogue))
         if self._compared and "pairs_basis" not in earlier:
             basis = directions(popularity, similarity(label_embeddings, catalogue))
             released |= {
@@ -133,7 +136,7 @@ class RepeatRates(StatisticKind):
         label_embeddings: Float32,
     ) -> dict[str, Float32]:
         labels = len(catalogue.labels)
-        mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
+        mean, deviation, kept = merged(self.name, noisy_sum / users, noise_std / users, earlier)
         blocks = mean.reshape(2 * LEVELS - 1, labels) * np.sqrt(2)
         deviation *= float(np.sqrt(2))
         popularity = self._popularity(blocks, deviation, catalogue, earlier, label_embeddings)
@@ -217,30 +220,9 @@ class Pairs(StatisticKind):
     ) -> dict[str, Float32]:
         if "pairs_basis" not in earlier:
             return {}
-        mean, deviation, kept = _merged(self.name, noisy_sum / users, noise_std / users, earlier)
+        mean, deviation, kept = merged(self.name, noisy_sum / users, noise_std / users, earlier)
         basis = earlier["pairs_basis"].astype(np.float64)
         return {"pairs": denoised_factor(mean, deviation, basis).astype(np.float32), **kept}
-
-
-def _merged(
-    name: str, mean: Float64, deviation: float, earlier: Statistics
-) -> tuple[Float64, float, dict[str, Float32]]:
-    """A release averaged with the one before it, and what the next one needs to do the same.
-
-    Both are private already, so this is free; it takes the noise's variance down by up to a half.
-    The older one counts no more than the newer, so that old behaviour fades over many refreshes.
-    """
-    released = earlier.get(f"{name}_mean")
-    if released is not None and released.shape == mean.shape:
-        older = max(float(earlier[f"{name}_deviation"][0]), deviation, 1e-12)
-        share = deviation**2 / (deviation**2 + older**2)
-        mean = (1 - share) * mean + share * released.astype(np.float64)
-        deviation = float(np.hypot((1 - share) * deviation, share * older))
-    kept = {
-        f"{name}_mean": mean.astype(np.float32),
-        f"{name}_deviation": np.array([deviation], dtype=np.float32),
-    }
-    return mean, deviation, kept
 
 
 class WeeklyDemand(StatisticKind):
@@ -340,6 +322,6 @@ def statistic_of(
     """
     if kind == DEMAND:
         return WeeklyDemand(actions)
-    return (
-        Popularity(compared=Pairs.name in beside) if kind == Popularity.name else STATISTICS[kind]
-    )
+    if kind == Popularity.name:
+        return Popularity(compared=Pairs.name in beside, items=Transitions.name in beside)
+    return STATISTICS[kind]

@@ -60,7 +60,7 @@ def extended_statistics(
         extended["pairs"] = (factor + LENT * weights @ factor).astype(np.float32)
         own = statistics["pairs_popularity"][source]
         extended["pairs_popularity"] = np.where(seen, own, popularity).astype(np.float32)
-    return extended | of_other_labels(statistics, source)
+    return extended | of_other_labels(statistics, source, len(known))
 
 
 def _filled(

@@ -18,7 +18,7 @@ from groundswell.shared.errors import Refusal
 from groundswell.shared.events import SCHEMA
 from groundswell.shared.plan import GRADIENT, Plan
 from groundswell.shared.spec import ModelSpec
-from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.statistics import STATISTICS, statistic_of
 from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation import audit_data
@@ -58,14 +58,17 @@ class Site:
         self.events = pl.concat([usual, searches(usual), heavy(usual)]).sort("user", "time")
         self.users = sorted(set(self.events["user"]))
         self.places: dict[tuple[str, ...], Workplace] = {}
-        self.state = ModelState(self.setting.initial_model(spec).weights, self._released())
+        self.state = ModelState(self.setting.initial_model(spec).weights, self._released(head))
 
-    def _released(self) -> dict[str, NDArray[np.float32]]:
+    def _released(self, head: str) -> dict[str, NDArray[np.float32]]:
         """Statistics as after a first release, for the kinds that build on others."""
         known: dict[str, NDArray[np.float32]] = {}
         draw = np.random.default_rng(2)
         catalogue, unit = self.setting.dataset.catalogue, self.setting.encoded.unit
-        for kind in STATISTICS.values():
+        for name in KINDS[head]:
+            if name not in STATISTICS:
+                continue
+            kind = statistic_of(name, beside=KINDS[head])
             noisy = draw.normal(20, 5, kind.dimension(len(catalogue)))
             known |= kind.estimate(noisy, 100.0, 0.1, catalogue, known, unit)
         return known

@@ -171,3 +171,12 @@ def test_a_statistic_that_the_head_does_not_read_is_refused(tmp_path: Path) -> N
         load_config(write(tmp_path, text))
     with pytest.raises(InputError, match="reads no transitions"):
         load_config(write(tmp_path, '[model]\nstatistics = ["transitions"]\n'))
+
+
+@pytest.mark.parametrize(("head", "kind"), [("repeat", "pairs"), ("next", "transitions")])
+def test_a_statistic_that_rests_on_popularity_is_refused_without_it(
+    head: str, kind: str, tmp_path: Path
+) -> None:
+    text = f'[model]\nhead = "{head}"\nstatistics = ["{kind}"]\n'
+    with pytest.raises(InputError, match=f"{kind} are counted by what popularity releases"):
+        load_config(write(tmp_path, text))

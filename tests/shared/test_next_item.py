@@ -17,7 +17,7 @@ from groundswell.shared.habits import habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
 from groundswell.shared.histories import Histories
 from groundswell.shared.next_item import SCORES, TILTS, ItemSpace, word_likeness
-from groundswell.shared.transitions import KEPT, USERS
+from groundswell.shared.transitions import KEPT, NEAR, USERS
 
 Maker = Callable[..., Histories]
 Statistics = Mapping[str, NDArray[np.float32]]
@@ -35,9 +35,13 @@ def space(shop: Catalogue) -> ItemSpace:
 @pytest.fixture(scope="module")
 def statistics() -> dict[str, NDArray[np.float32]]:
     """0 is followed by 1 and 2, and 3 by itself."""
+    near = [[item, *(other for other in range(LABELS) if other != item)] for item in range(LABELS)]
+    count = np.zeros((LABELS, LABELS), dtype=np.float32)
+    count[0, near[0].index(1)], count[0, near[0].index(2)], count[3, 0] = 30, 10, 20
     return {
         "popularity": np.array([0.3, 0.2, 0.25, 0.15, 0.1], dtype=np.float32),
-        KEPT: np.array([[0, 1, 0.03], [0, 2, 0.01], [3, 3, 0.02]], dtype=np.float32),
+        NEAR: np.array(near, dtype=np.float32),
+        KEPT: count,
         USERS: np.array([1000.0], dtype=np.float32),
     }
 

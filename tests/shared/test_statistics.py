@@ -15,7 +15,7 @@ from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
 from groundswell.shared.histories import Histories
 from groundswell.shared.pairs import association_vectors, projected, released_pairs
-from groundswell.shared.statistics import STATISTICS
+from groundswell.shared.statistics import STATISTICS, statistic_of
 from groundswell.shared.task import Task
 
 Maker = Callable[..., Histories]
@@ -34,7 +34,11 @@ def embeddings() -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def earlier(shop: Catalogue, embeddings: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     noisy = np.array([30.0, 20, 25, 15, 10])
-    return STATISTICS["popularity"].estimate(noisy, 100, 0.1, shop, {}, embeddings)
+    known: dict[str, NDArray[np.float32]] = {}
+    for others in (("pairs",), ("transitions",)):
+        popularity = statistic_of("popularity", beside=others)
+        known |= popularity.estimate(noisy, 100, 0.1, shop, known, embeddings)
+    return known
 
 
 @pytest.mark.parametrize("kind", list(STATISTICS))

@@ -83,7 +83,7 @@ def test_the_model_keeps_transitions_and_says_which_head_it_has(run: Path) -> No
     assert manifest["model"]["head"] == NEXT
     assert ModelSpec.from_dict(manifest["model"]).weighed.text_tilts
     statistics = load_file(run / "model" / "statistics.safetensors")
-    assert len(statistics["transitions"]) >= ITEMS
+    assert (statistics["transitions"] > 0).sum() >= ITEMS
     assert "pairs" not in statistics
 
 

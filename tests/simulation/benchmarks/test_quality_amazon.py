@@ -13,6 +13,8 @@ from groundswell.client.contributions import Workplace
 from groundswell.shared.errors import InputError
 from groundswell.shared.plan import Phase
 from groundswell.shared.spec import ModelSpec
+from groundswell.shared.transfer import ModelState
+from groundswell.shared.transitions import NEAR, nearest
 from groundswell.simulation.benchmarks import quality_amazon as amazon
 from groundswell.simulation.benchmarks.amazon_data import (
     DEPARTMENTS,
@@ -140,7 +142,8 @@ def test_the_other_catalogues_block_holds_noise_alone(folder: Path) -> None:
     assert release.phases == (Phase.STATISTICS, Phase.REFRESH)
     for number, part in enumerate(workshop.parts):
         workplace = Workplace(part.site_data(part.names[0]), plan)
-        job = workplace.job(release, 0, part.initial_model(workplace.spec))
+        near = {f"{name}/{NEAR}": nearest(np.eye(ITEMS)) for name in DEPARTMENTS}
+        job = workplace.job(release, 0, ModelState(workplace.weights, near))
         total = job.integer_sum(np.arange(job.users), bytes(32), None)
         other = total.reshape(2, -1)[1 - number]
         assert not other.any()
