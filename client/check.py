@@ -17,7 +17,8 @@ from groundswell.client.preparation_report import PreparationReport, StepReport
 from groundswell.client.sources.files import expand
 from groundswell.shared.backbone_name import public_name
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
+from groundswell.shared.config import Config
+from groundswell.shared.config_data import BY_FOLDER, BY_HASH, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.inputs import catalogue_from, check_sources, task_from
 from groundswell.shared.legible import REMEDY, Vocabulary

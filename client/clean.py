@@ -14,7 +14,7 @@ import polars as pl
 
 from groundswell.client.runs import run_starts, running_count
 from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE
-from groundswell.shared.config import Data
+from groundswell.shared.config_data import Data
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
 

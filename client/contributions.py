@@ -1,17 +1,14 @@
 """What a site adds to each kind of release: the exact integer sum of its users' bounded vectors.
 
-    SiteData    events and public tables of the site, in memory
-    Workplace   the same under one accepted plan: task, label space, model
-    Job         one release that was asked for; checked whole before anything is computed
-
-A job's sum depends on each user through that user's own vector alone, and every vector is at most
-``release.scale`` long (``mechanism.clip_and_round``).
+SiteData    events and public tables of the site, in memory
+Workplace   the same under one accepted plan: task, label space, model
+jobs        of gradients and evaluations, which run the model; a job is a release that was asked
+            for, checked whole before anything is computed (``job.py``)
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,11 +18,13 @@ from numpy.typing import NDArray
 
 from groundswell.client.examples import choose, eligible_times
 from groundswell.client.gradients import ClipRule, PerUserGradients, made_up, self_check
-from groundswell.client.mechanism import clip_and_round, rounding_keys
+from groundswell.client.job import ATTEMPT, Job, Sums
+from groundswell.client.mechanism import rounding_keys
 from groundswell.client.prepared import PreparedSite
+from groundswell.client.statistic_jobs import SparseJob, StatisticJob
 from groundswell.shared.backbone import Backbone, Encoded
 from groundswell.shared.batches import Inputs
-from groundswell.shared.blocks import dimension, max_nonzero, own_block, own_statistics
+from groundswell.shared.blocks import dimension, max_nonzero, own_statistics
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.device import preferred
 from groundswell.shared.errors import InputError, ModelError, Refusal
@@ -42,22 +41,17 @@ from groundswell.shared.plan import (
 )
 from groundswell.shared.searched import nearest_labels, with_labels_of_texts
 from groundswell.shared.spec import ModelSpec
-from groundswell.shared.statistic_kind import SparseKind, StatisticKind
+from groundswell.shared.statistic_kind import SparseKind
 from groundswell.shared.statistics import STATISTICS, statistic_of
 from groundswell.shared.targets import label_weights
 from groundswell.shared.task import Task
 from groundswell.shared.transfer import ModelState
 
-Sums = NDArray[np.int64]
-
-# Values of one block of users' vectors: bounds its memory to some 64 MiB.
-_BLOCK_VALUES = 1 << 23
 _SCORED_AT_ONCE = 512
 # Models whose gradients were checked in this process.
 _CHECKED: set[tuple[str, str]] = set()
 # Models for which the GPU failed that check, so that the processor computes them.
 _ON_THE_PROCESSOR: set[tuple[str, str]] = set()
-ATTEMPT = b"attempt\0"  # what rounding keys are derived for
 _EXAMPLES = b"examples\0"
 
 
@@ -221,144 +215,12 @@ class Workplace:
                 raise Refusal("plan-mismatch", f"{release.kind} has not the size that it needs")
 
 
-class Job(ABC):
-    """One release that this site was asked for.
-
-    Attributes:
-        users: number of users that the Poisson sample is drawn from.
-        place: where users' vectors lie in the released one; the rest of it is 0 for all of them.
-    """
-
-    def __init__(self, workplace: Workplace, release: PlannedRelease, model: ModelState) -> None:
-        self.workplace = workplace
-        self.release = release
-        self.model = model
-        self.users = len(workplace.histories)
-        self.place = slice(0, release.dimension)
-
-    def integer_sum(self, rows: Int64, attempt_secret: bytes, slots: int | None) -> Sums:
-        """int64 ``[d]``: the sum of the sampled users' integer vectors.
-
-        Args:
-            rows: users in the sample, ascending.
-            attempt_secret: keys the rounding, with each user's pseudonym.
-            slots: users' worth of work to do in all; None for as many as there are.
-        """
-        total = np.zeros(self.release.dimension, dtype=np.int64)
-        users = self.workplace.histories.users
-        for block, vectors in self.vectors(rows, attempt_secret):
-            keys = rounding_keys(ATTEMPT + attempt_secret, [users[row] for row in block])
-            total[self.place] += self.rounded(vectors, keys).sum(axis=0)
-        return total
-
-    def real_sum(self, rows: Int64, attempt_secret: bytes) -> NDArray[np.float64]:
-        """float64 ``[d]``: the sum of the users' real vectors, not clipped; it never leaves."""
-        total = np.zeros(self.release.dimension)
-        for _, vectors in self.vectors(rows, attempt_secret):
-            total[self.place] += np.asarray(vectors, dtype=np.float64).sum(axis=0)
-        return total
-
-    def rounded(self, vectors: NDArray[np.floating], keys: Sequence[bytes]) -> Sums:
-        """int64 ``[U, m]``: clipped and rounded as the plan says; see ``clip_and_round``."""
-        release = self.release
-        return clip_and_round(vectors, release.clip_norm, release.scale, release.max_nonzero, keys)
-
-    @abstractmethod
-    def vectors(
-        self, rows: Int64, attempt_secret: bytes
-    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
-        """Blocks of users and what of their real vectors lies in ``place``, before any clip."""
-
-    def blocks(self, rows: Int64) -> Iterator[Int64]:
-        """``rows`` in blocks whose vectors fit into memory."""
-        size = max(1, _BLOCK_VALUES // self.release.dimension)
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size]
-
-
-class StatisticJob(Job):
-    """A statistic over users, on events before ``until`` (microseconds) alone."""
-
-    def __init__(
-        self,
-        workplace: Workplace,
-        release: PlannedRelease,
-        model: ModelState,
-        kind: StatisticKind,
-        until: int | None,
-    ) -> None:
-        super().__init__(workplace, release, model)
-        catalogues = workplace.plan.catalogues
-        self.place = own_block(kind, catalogues, workplace.number)
-        self.earlier = workplace.own_statistics(model)
-        for name in kind.needs:
-            # Of several catalogues, one may have had no site in the earlier release.
-            missing = name not in self.earlier and len(catalogues) > 1
-            rows = len(self.earlier[name]) if name in self.earlier else None
-            if not missing and rows != len(workplace.catalogue):
-                raise Refusal("malformed", f"{kind.name} needs the released {name}, one per label")
-        self._kind = kind
-        self.until = until
-
-    def vectors(
-        self, rows: Int64, attempt_secret: bytes
-    ) -> Iterator[tuple[Int64, NDArray[np.floating]]]:
-        place, schedule = self.workplace, self.workplace.plan.schedule
-        first, until = schedule.train_from or 0, self.until or 0
-        times = place.task.prediction_times(first, until - place.task.window_us)
-        for block in self.blocks(rows):
-            histories = place.histories.take(block).before(np.full(len(block), until))
-            if self.release.actions:
-                histories = place.searched(histories)
-            yield (
-                block,
-                self._kind.user_vectors(
-                    histories, times, place.task, place.catalogue, self.earlier
-                ),
-            )
-
-
-class SparseJob(StatisticJob):
-    """A statistic of which a user has a few coordinates alone; a user's vector is never dense."""
-
-    def __init__(
-        self,
-        workplace: Workplace,
-        release: PlannedRelease,
-        model: ModelState,
-        kind: SparseKind,
-        until: int | None,
-    ) -> None:
-        super().__init__(workplace, release, model, kind, until)
-        self._sparse = kind
-
-    def integer_sum(self, rows: Int64, attempt_secret: bytes, slots: int | None) -> Sums:
-        total = np.zeros(self.release.dimension, dtype=np.int64)
-        users = self.workplace.histories.users
-        for block, position, value in self._cells(rows):
-            keys = rounding_keys(ATTEMPT + attempt_secret, [users[row] for row in block])
-            np.add.at(total[self.place], position.ravel(), self.rounded(value, keys).ravel())
-        return total
-
-    def real_sum(self, rows: Int64, attempt_secret: bytes) -> NDArray[np.float64]:
-        total = np.zeros(self.release.dimension)
-        for _, position, value in self._cells(rows):
-            np.add.at(total[self.place], position.ravel(), value.ravel())
-        return total
-
-    def _cells(self, rows: Int64) -> Iterator[tuple[Int64, Int64, NDArray[np.float64]]]:
-        """Blocks of users, and where in ``place`` their values lie."""
-        size = max(1, _BLOCK_VALUES // self.release.max_nonzero)
-        for start in range(0, len(rows), size):
-            block = rows[start : start + size]
-            seen = self.workplace.histories.take(block)
-            seen = seen.before(np.full(len(block), self.until or 0))
-            labels = len(self.workplace.catalogue)
-            yield block, *self._sparse.user_cells(seen, labels, self.earlier)
-
-
 class ModelJob(Job):
     """A job that runs the model: its weights and statistics are put in place first."""
+
+    def __init__(self, workplace: Workplace, release: PlannedRelease, model: ModelState) -> None:
+        super().__init__(workplace, release, model)
+        self.workplace: Workplace = workplace
 
     def load(self) -> None:
         """Put the request's weights and statistics in place."""

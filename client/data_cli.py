@@ -18,7 +18,7 @@ from groundswell.client.check import CheckReport, check_data
 from groundswell.client.guess import CatalogueGuess, Guess, guess_catalogue, guess_events
 from groundswell.client.integrate import ALL_REASONS
 from groundswell.client.sources import open_sources
-from groundswell.shared.config import Source
+from groundswell.shared.config_data import Source
 from groundswell.shared.config_file import load_config, toml_value
 from groundswell.shared.errors import InputError
 from groundswell.shared.inputs import read_table

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from groundswell.client.sources.mapping import ZONED, canonical
-from groundswell.shared.config import Columns, Source
+from groundswell.shared.config_data import Columns, Source
 from groundswell.shared.errors import InputError
 
 SITES = range(3, 65)  # numbers of values that make a column a likely column of the site

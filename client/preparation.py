@@ -32,7 +32,7 @@ from groundswell.client.sources.mapping import RAW_TIME, RAW_VALUE, ZONED, canon
 from groundswell.client.spill import Spill
 from groundswell.client.store import Store
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import Data
+from groundswell.shared.config_data import Data
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
 from groundswell.shared.roster import most_users

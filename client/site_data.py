@@ -13,7 +13,7 @@ from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.pseudonyms import pseudonym
 from groundswell.client.quarantine import forget_in_quarantine, read_quarantine
 from groundswell.client.site import DATA_FILE, Site
-from groundswell.shared.config import Data
+from groundswell.shared.config_data import Data
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import InputError
 from groundswell.shared.identity import declared_users

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from groundswell.client.attempt import Admission
-from groundswell.client.contributions import Job, SiteData, Workplace
+from groundswell.client.contributions import SiteData, Workplace
+from groundswell.client.job import Job
 from groundswell.client.ledger import Ledger
 from groundswell.client.masking import SiteMasking
 from groundswell.client.mechanism import Randomness, SystemRandomness, gaussian_noise

@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from groundswell.shared.config import DEFAULTS_OF_HEADS, Columns, Config, HomeRule
+from groundswell.shared.config import DEFAULTS_OF_HEADS, Config
+from groundswell.shared.config_data import Columns, HomeRule
 from groundswell.shared.config_file import toml_value
 
 _HEAD = """# Configuration

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from groundswell.shared.config import Config, Section
+from groundswell.shared.config import Config
+from groundswell.shared.config_data import Section
 from groundswell.shared.durations import format_duration
 from groundswell.shared.errors import InputError
 

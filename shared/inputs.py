@@ -8,7 +8,8 @@ import polars as pl
 from pydantic import ValidationError
 
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import BY_FOLDER, Config
+from groundswell.shared.config import Config
+from groundswell.shared.config_data import BY_FOLDER
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import PROFILE
 from groundswell.shared.task import Occasion, Task

@@ -130,8 +130,8 @@ def evidence(
         tilts["follows_itself"][row, last] = followers.itself(last)
         for item, weight in zip(seen, WEIGHTS, strict=False):
             after, count = followers.after(item)
-            tilts["followed"][row, after] += weight * count
-            tilts["followed_share"][row, after] += weight * followers.scale(item) * count
+            np.add.at(tilts["followed"][row], after, weight * count)
+            np.add.at(tilts["followed_share"][row], after, weight * followers.scale(item) * count)
     summary /= np.maximum(np.linalg.norm(summary, axis=1, keepdims=True), 1e-9)
     tilts["likeness"][:] = rows_times(summary, np.ascontiguousarray(space.directions.T))
     tilts["often"][:] = np.log1p(habits.decayed[_OFTEN])

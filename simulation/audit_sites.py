@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from groundswell.client.attempt import Admission
-from groundswell.client.contributions import ATTEMPT, GradientJob, Job, SiteData, Workplace
+from groundswell.client.contributions import GradientJob, SiteData, Workplace
 from groundswell.client.gradients import ClipRule, IntegerDPOptimizer
+from groundswell.client.job import ATTEMPT, Job
 from groundswell.client.ledger import Ledger
 from groundswell.client.mechanism import rounding_keys
 from groundswell.client.policy import SitePolicy

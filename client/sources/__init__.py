@@ -5,7 +5,7 @@ from __future__ import annotations
 from groundswell.client.sources.base import EventSource
 from groundswell.client.sources.files import CsvSource, ParquetSource, expand
 from groundswell.client.sources.postgresql import PostgresqlSource
-from groundswell.shared.config import Source
+from groundswell.shared.config_data import Source
 from groundswell.shared.errors import InputError
 
 __all__ = ["CsvSource", "EventSource", "ParquetSource", "PostgresqlSource", "open_sources"]

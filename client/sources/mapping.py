@@ -13,7 +13,7 @@ from groundswell.client.sources.times import (
     read_times,
     since_1970,
 )
-from groundswell.shared.config import Source
+from groundswell.shared.config_data import Source
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import DEFAULT_ACTION, PROFILE, SCHEMA, profile_text
 

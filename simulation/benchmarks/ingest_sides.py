@@ -21,7 +21,7 @@ from groundswell.client.preparation import Preparation, import_site
 from groundswell.client.pseudonyms import SiteKey, load_site_key, pseudonym
 from groundswell.client.store import Store
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import Columns, Data
+from groundswell.shared.config_data import Columns, Data
 from groundswell.shared.events import COLUMNS as CANONICAL
 from groundswell.shared.task import Task
 

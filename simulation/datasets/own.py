@@ -15,7 +15,8 @@ from groundswell.client.preparation_report import PreparationReport
 from groundswell.client.sources.files import expand
 from groundswell.shared.blocks import check_together
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import BY_FOLDER, BY_HASH, Config, Data, HomeRule
+from groundswell.shared.config import Config
+from groundswell.shared.config_data import BY_FOLDER, BY_HASH, Data, HomeRule
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS
 from groundswell.shared.inputs import catalogue_from, check_sources, task_from

@@ -10,7 +10,7 @@ import pytest
 
 from groundswell.client.clean import CleanRules, clean_histories, clean_rows, ordered, scrub
 from groundswell.client.sources.mapping import MAPPED, RAW_TIME, RAW_VALUE
-from groundswell.shared.config import Data
+from groundswell.shared.config_data import Data
 from groundswell.shared.errors import InputError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

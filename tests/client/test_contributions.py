@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from groundswell.client.annotate import encode_site
-from groundswell.client.contributions import SiteData, SparseJob, StatisticJob, Workplace
+from groundswell.client.contributions import SiteData, Workplace
+from groundswell.client.statistic_jobs import SparseJob, StatisticJob
 from groundswell.shared.backbone import encode_catalogue
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import Refusal

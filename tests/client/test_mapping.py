@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from groundswell.client.sources.mapping import canonical
-from groundswell.shared.config import Columns, Source
+from groundswell.shared.config_data import Columns, Source
 from groundswell.shared.errors import InputError
 
 

@@ -20,7 +20,7 @@ from groundswell.client.pseudonyms import SiteKey, pseudonym
 from groundswell.client.quarantine import forget_in_quarantine, read_quarantine
 from groundswell.client.store import Store
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import Columns, Data, Source
+from groundswell.shared.config_data import Columns, Data, Source
 from groundswell.shared.errors import InputError
 from groundswell.shared.task import Task
 

@@ -13,7 +13,8 @@ from groundswell.client.annotate import encode_site
 from groundswell.client.preparation import Preparation
 from groundswell.shared.batches import PROFILE_WEIGHT, Inputs
 from groundswell.shared.catalogue import Catalogue
-from groundswell.shared.config import Columns, Config, Data
+from groundswell.shared.config import Config
+from groundswell.shared.config_data import Columns, Data
 from groundswell.shared.errors import InputError
 from groundswell.shared.events import COLUMNS, PROFILE
 from groundswell.shared.frames import events_frame, histories_of

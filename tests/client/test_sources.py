@@ -19,7 +19,7 @@ from groundswell.client.sources import (
     open_sources,
 )
 from groundswell.client.sources.mapping import canonical
-from groundswell.shared.config import Columns, Source
+from groundswell.shared.config_data import Columns, Source
 from groundswell.shared.errors import InputError
 
 ROWS = pl.DataFrame(

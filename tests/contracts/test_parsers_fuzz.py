@@ -30,7 +30,7 @@ from groundswell.server import checkpointing
 from groundswell.shared.backbone import Backbone, load_backbone
 from groundswell.shared.catalogue import Catalogue
 from groundswell.shared.checkpoint import load
-from groundswell.shared.config import Columns, Data
+from groundswell.shared.config_data import Columns, Data
 from groundswell.shared.config_file import load_config
 from groundswell.shared.errors import InputError, LedgerError, ModelError, Refusal
 from groundswell.shared.identity import SigningKey, sealed_plan

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from groundswell.shared.config import CatalogueSection, Columns, Config, Data, TaskSection
+from groundswell.shared.config import Config, TaskSection
+from groundswell.shared.config_data import CatalogueSection, Columns, Data
 from groundswell.shared.errors import InputError
 from groundswell.shared.inputs import catalogue_from, task_from
 

@@ -77,6 +77,16 @@ def test_what_followed_the_last_item_most_is_tilted_most(
         assert last[1] > before[1] > 0
 
 
+def test_places_that_hold_no_item_take_nothing_from_the_first_one(
+    make_histories: Maker, statistics: dict[str, NDArray[np.float32]], space: ItemSpace
+) -> None:
+    listed, count = statistics[NEAR].copy(), statistics[KEPT].copy()
+    listed[4, 1:], count[4, 1:] = [0, -1, -1, -1], [7, 0, 0, 0]
+    known = statistics | {NEAR: listed, KEPT: count}
+    found = evidence(make_histories([walk(4)]), known, space)
+    assert np.flatnonzero(of("followed", found)[0]).tolist() == [0]
+
+
 def test_an_item_that_follows_itself_is_told_of_the_last_one_alone(
     make_histories: Maker, statistics: dict[str, NDArray[np.float32]], space: ItemSpace
 ) -> None:
