@@ -13,12 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from groundswell.shared.accounting import central_multiplier, tpr_bound
-from groundswell.shared.config import Config
+from groundswell.shared.config import ROUNDS, STATISTICS_OF_HEADS, Config
 from groundswell.shared.errors import InputError
-from groundswell.shared.plan import EVALUATION, GRADIENT
+from groundswell.shared.plan import DEMAND, EVALUATION, GRADIENT
 from groundswell.shared.roster import LARGEST_ROSTER
 from groundswell.shared.sizing import (
-    DEFAULT_SHARES,
     KindBudget,
     SizedPlan,
     check_n_min,
@@ -51,9 +50,11 @@ def plan(
     ] = 1,
     evaluations: Annotated[int, typer.Option(min=0, help="Paid evaluations.")] = 1,
     sampling_rate: Annotated[float, typer.Option(help="Share of users in a round, q.")] = 0.5,
+    head: Annotated[str, typer.Option(help="repeat, or next for catalogues of items.")] = "repeat",
     statistics: Annotated[
-        str, typer.Option(help="Kinds of statistics, with commas; '' for none.")
-    ] = "popularity,h5,pairs",
+        str | None,
+        typer.Option(help="Kinds of statistics, with commas; '' for none; default the head's."),
+    ] = None,
     colluders: Annotated[int, typer.Option(min=0, help="Sites assumed to collude, c.")] = 1,
     n_min: Annotated[
         int | None, typer.Option(min=2, help="Least survivors; default max(3, sites - 2).")
@@ -71,11 +72,7 @@ def plan(
     if users is not None and delta is not None and delta > 1 / (10 * users):
         raise InputError("--delta", delta, f"is above 1/(10 x {users} users)", "lower it")
     fixed = default_delta(users) if delta is None else delta
-    names = [name for name in statistics.split(",") if name]
-    for name in names:
-        if name not in DEFAULT_SHARES or name == GRADIENT:
-            known = ", ".join(kind for kind in DEFAULT_SHARES if kind != GRADIENT)
-            raise InputError("--statistics", name, f"is none of {known}", "name known ones")
+    names, shares = _kinds(head, statistics)
 
     def budgets(total: int) -> list[KindBudget]:
         return default_budgets(
@@ -84,6 +81,7 @@ def plan(
             refreshes=refreshes,
             evaluations=evaluations,
             statistics=names,
+            shares=shares,
         )
 
     def sized(total: int) -> SizedPlan:
@@ -112,6 +110,25 @@ def plan(
             sys.stdout.write(text)
         else:
             Path(json_file).write_text(text, encoding="utf-8")
+
+
+def _kinds(head: str, statistics: str | None) -> tuple[list[str], dict[str, float]]:
+    """The statistics of a head, or those that are named, and the shares of mu^2 of all kinds."""
+    if head not in STATISTICS_OF_HEADS:
+        heads = ", ".join(STATISTICS_OF_HEADS)
+        raise InputError("--head", head, f"is none of {heads}", "name a known one")
+    config = Config.model_validate({"model": {"head": head}})
+    shares = {GRADIENT if k == ROUNDS else k: v for k, v in config.privacy.split.items()}
+    if statistics is None:
+        return list(config.model.statistics), shares
+    names = [name for name in statistics.split(",") if name]
+    known = (*STATISTICS_OF_HEADS[head], DEMAND)
+    for name in names:
+        if name not in known:
+            raise InputError(
+                "--statistics", name, f"is none of {', '.join(known)}", "name known ones"
+            )
+    return names, shares
 
 
 def _least_survivors(sites: int, n_min: int | None) -> int:

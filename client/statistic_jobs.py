@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from groundswell.client.job import ATTEMPT, BLOCK_VALUES, Job, Place, Sums
+from groundswell.client.job import ATTEMPT, Job, Place, Sums
 from groundswell.client.mechanism import rounding_keys
 from groundswell.shared.blocks import own_block
 from groundswell.shared.errors import Refusal
@@ -15,6 +15,8 @@ from groundswell.shared.histories import Int64
 from groundswell.shared.plan import PlannedRelease
 from groundswell.shared.statistic_kind import SparseKind, StatisticKind
 from groundswell.shared.transfer import ModelState
+
+_USERS_AT_ONCE = 4096  # of a sparse statistic, whose memory is that of their histories
 
 
 class StatisticJob(Job):
@@ -32,12 +34,13 @@ class StatisticJob(Job):
         catalogues = workplace.plan.catalogues
         self.place = own_block(kind, catalogues, workplace.number)
         self.earlier = workplace.own_statistics(model)
-        for name in kind.needs:
+        for name, shape in kind.needs(len(workplace.catalogue)).items():
             # Of several catalogues, one may have had no site in the earlier release.
             missing = name not in self.earlier and len(catalogues) > 1
-            rows = len(self.earlier[name]) if name in self.earlier else None
-            if not missing and rows != len(workplace.catalogue):
-                raise Refusal("malformed", f"{kind.name} needs the released {name}, one per label")
+            if not missing and (name not in self.earlier or self.earlier[name].shape != shape):
+                raise Refusal(
+                    "malformed", f"{kind.name} needs the released {name} of shape {shape}"
+                )
         self._kind = kind
         self.until = until
 
@@ -89,9 +92,8 @@ class SparseJob(StatisticJob):
 
     def _cells(self, rows: Int64) -> Iterator[tuple[Int64, Int64, NDArray[np.float64]]]:
         """Blocks of users, and where in ``place`` their values lie."""
-        size = max(1, BLOCK_VALUES // self.release.max_nonzero)
-        for start in range(0, len(rows), size):
-            block = rows[start : start + size]
+        for start in range(0, len(rows), _USERS_AT_ONCE):
+            block = rows[start : start + _USERS_AT_ONCE]
             seen = self.workplace.histories.take(block)
             seen = seen.before(np.full(len(block), self.until or 0))
             labels = len(self.workplace.catalogue)

@@ -140,19 +140,24 @@ class Model(Section):
         " for search surges; more blocks of the one vector, at the same price and noise",
     )
 
-    @field_validator("statistics")
-    @classmethod
-    def _read_by_the_head(
-        cls, value: tuple[Statistic, ...], info: ValidationInfo
-    ) -> tuple[Statistic, ...]:
-        head = info.data.get("head", "repeat")
-        idle = [kind for kind in value if kind not in (*STATISTICS_OF_HEADS[head], "demand")]
+    @model_validator(mode="after")
+    def _read_by_the_head(self) -> Model:
+        known = (*STATISTICS_OF_HEADS[self.head], "demand")
+        idle = [kind for kind in self.statistics if kind not in known]
+        key, chosen = "[model].statistics", ", ".join(self.statistics)
         if idle:
-            raise ValueError(f"the head {head!r} reads no {idle[0]}, which would cost for nothing")
+            raise InputError(
+                key,
+                chosen,
+                f"the head {self.head!r} reads no {idle[0]}, which would cost for nothing",
+                f"name some of {', '.join(known)}",
+            )
         for kind in ("pairs", "transitions"):
-            if kind in value and "popularity" not in value:
-                raise ValueError(f"{kind} are counted by what popularity releases; name it too")
-        return value
+            if kind in self.statistics and "popularity" not in self.statistics:
+                raise InputError(
+                    key, chosen, f"{kind} are counted by what popularity releases", "name it too"
+                )
+        return self
 
     @field_validator("prompts")
     @classmethod

@@ -26,7 +26,8 @@ from groundswell.shared.statistic_kind import Statistics
 from groundswell.shared.transitions import Followers
 
 SCORES = ("popularity",)
-# What each tilt needs; it is 0 when any of them is off.
+# What each tilt needs; it is 0 when any of them is off. The interest state's own text score is one
+# more (``model.py``): it is trained and reads searches and views as well, these are fixed.
 TILTS: Mapping[str, frozenset[Family]] = MappingProxyType(
     {
         "followed": frozenset({Family.STATISTICS}),  # how often after the history's items
@@ -44,8 +45,10 @@ TILTS: Mapping[str, frozenset[Family]] = MappingProxyType(
 DEEPEST = 16  # newest events that are looked at
 DECAY = 0.65  # weight of a text one event further back
 WEIGHTS = (1.0, 0.5, 0.25, 0.1)  # of what came after the last item, the one before, ...
-PRIOR = 20.0  # users added to popularity: rare items that met once stay behind
+POPULARITY_PRIOR = np.float32(20)  # users added to popularity: rare items that met once stay behind
 LIFT_SCALE, SHARE_SCALE = 50.0, 200.0
+_UNSPACED = "\\u3040-\\u30ff\\u3400-\\u9fff"  # kana and Han
+_NOBODYS = np.zeros(0, dtype=np.int32)
 _OFTEN = HALF_LIVES.index(60.0)
 
 
@@ -55,14 +58,13 @@ class ItemSpace:
 
     Attributes:
         directions: float32 ``[L, D]``, text embeddings about their mean, rows of unit length.
-        likeness: float32 ``[L, L]``, their cosines.
-        words: float32 ``[L, L]``, cosine of the sets of words.
+        words: float32 ``[L, V]`` in CSR form, the sets of words, rows of unit length; see
+            ``worded``.
         group: int64 ``[L]``, -1 for an item without one.
     """
 
     directions: Float32 = field(repr=False)
-    likeness: Float32 = field(repr=False)
-    words: Float32 = field(repr=False)
+    words: sparse.csr_matrix = field(repr=False)
     group: Int64 = field(repr=False)
 
     @classmethod
@@ -71,15 +73,18 @@ class ItemSpace:
         known = np.array([name != "" for name in catalogue.groups])
         return cls(
             space.directions,
-            rows_times(space.directions, np.ascontiguousarray(space.directions.T)),
-            word_likeness(catalogue.texts),
+            worded(catalogue.texts),
             np.where(known, space.group, -1),
         )
 
 
-def word_likeness(texts: Sequence[str]) -> Float32:
-    """Cosine of the sets of words, each word by the logarithm of how rare it is, ``[L, L]``."""
-    words = [set(re.findall(r"\w+", text.lower())) for text in texts]
+def worded(texts: Sequence[str]) -> sparse.csr_matrix:
+    """Sets of words, each word by the logarithm of how rare it is, float32 ``[L, V]``.
+
+    Rows have unit length, so that their products are cosines; a text without words is a row of
+    zeros. In scripts that write no spaces every two characters that follow each other are a word.
+    """
+    words = [_words(text) for text in texts]
     often = Counter(word for found in words for word in found)
     column = {word: n for n, word in enumerate(sorted(often))}
     row = np.repeat(np.arange(len(words)), [len(found) for found in words])
@@ -88,8 +93,18 @@ def word_likeness(texts: Sequence[str]) -> Float32:
     shape = (len(words), max(len(column), 1))
     table = sparse.csr_matrix((weight, (row, [column[word] for word in flat])), shape=shape)
     norm = np.maximum(np.sqrt(np.asarray(table.multiply(table).sum(axis=1))), 1e-9)
-    table = table.multiply(1 / norm).tocsr()
-    return np.asarray((table @ table.T).toarray(), dtype=np.float32)
+    return table.multiply(1 / norm).tocsr().astype(np.float32)
+
+
+def _words(text: str) -> set[str]:
+    found: set[str] = set()
+    for word in re.findall(r"\w+", text.lower()):
+        for part in re.split(rf"([{_UNSPACED}]+)", word):
+            if re.match(rf"[{_UNSPACED}]", part):
+                found |= {part[i : i + 2] for i in range(max(len(part) - 1, 1))}
+            elif part:
+                found.add(part)
+    return found
 
 
 def evidence(
@@ -114,15 +129,23 @@ def evidence(
     out[:, :, 0] = popularity
     tilts = {name: out[:, :, len(SCORES) + k] for k, name in enumerate(TILTS)}
     followers = Followers.of(statistics, labels)
-    usual = np.float32(PRIOR) + popularity / popularity.sum() * np.float32(followers.users)
+    usual = np.float32(POPULARITY_PRIOR) + popularity / popularity.sum() * np.float32(
+        followers.users
+    )
     summary = np.zeros((len(h), space.directions.shape[1]), dtype=np.float32)
-    for row, seen in enumerate(_newest_first(h)):
+    newest = _newest_first(h)
+    met, place = np.unique(np.concatenate([*newest, _NOBODYS]), return_inverse=True)
+    likeness = rows_times(space.directions[met], np.ascontiguousarray(space.directions.T))
+    shared = (space.words[met] @ space.words.T).toarray()
+    ends = np.cumsum([len(seen) for seen in newest])
+    for row, seen in enumerate(newest):
         if not len(seen):
             continue
         last = seen[0]
         summary[row] = _weighted(space.directions, seen)
-        tilts["nearest"][row] = space.likeness[seen].max(axis=0)
-        tilts["words"][row] = space.words[seen].max(axis=0)
+        own = place[ends[row] - len(seen) : ends[row]]
+        tilts["nearest"][row] = likeness[own].max(axis=0)
+        tilts["words"][row] = shared[own].max(axis=0)
         tilts["group"][row] = (space.group == space.group[last]) & (space.group >= 0)
         tilts["earlier"][row, seen] = 1
         tilts["earlier"][row, last] = 0

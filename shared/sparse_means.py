@@ -27,9 +27,14 @@ def posterior_means(observed: Float64, deviation: float, kind: NDArray[np.intege
     """float64 ``[n]``, >= 0.
 
     Args:
-        observed: ``[n]``; deviation: of the noise on each, above 0.
+        observed: ``[n]``, finite; deviation: of the noise on each, above 0.
         kind: ``[n]``, the class of each figure, from 0.
+
+    Raises:
+        ValueError: the deviation is not above 0.
     """
+    if not deviation > 0:
+        raise ValueError(f"the noise's deviation is {deviation}, not above 0")
     found = np.zeros(len(observed))
     for number in range(int(kind.max(initial=-1)) + 1):
         here = np.flatnonzero(kind == number)

@@ -29,13 +29,11 @@ class StatisticKind(ABC):
     Attributes:
         name: the kind's name in plan, policy and ledger.
         clip_norm: C, the L2 bound of one user's vector.
-        needs: earlier statistics that a user's vector is computed with, a row for each label.
         before_rounds: also released before the rounds, which learn with it; else only after them.
     """
 
     name: str
     clip_norm: float
-    needs: tuple[str, ...] = ()
     before_rounds: bool = True
 
     @abstractmethod
@@ -45,6 +43,10 @@ class StatisticKind(ABC):
         Raises:
             InputError: the kind can't be released for so many.
         """
+
+    def needs(self, labels: int) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of the earlier statistics that a user's vector is computed with, by name."""
+        return {}
 
     def max_nonzero(self, labels: int) -> int:
         """Most coordinates of one user's vector that are not 0."""

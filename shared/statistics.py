@@ -192,11 +192,13 @@ class Pairs(StatisticKind):
 
     name = "pairs"
     clip_norm = 1.0
-    needs = ("pairs_popularity",)
 
     def dimension(self, labels: int) -> int:
         rank = min(RANK, labels)
         return rank * (rank + 1) // 2
+
+    def needs(self, labels: int) -> Mapping[str, tuple[int, ...]]:
+        return {"pairs_popularity": (labels,), "pairs_basis": (labels, min(RANK, labels))}
 
     def user_vectors(
         self, h: Histories, windows_at: Int64, task: Task, catalogue: Catalogue, earlier: Statistics

@@ -22,12 +22,12 @@ from groundswell.shared.statistic_kind import Float64, SparseKind, Statistics, m
 
 LAGS: Mapping[int, float] = MappingProxyType({1: 1.0, 2: 0.5})  # steps apart to a pair's weight
 NEIGHBOURS = 100  # nearest items of each, itself not among them
-MOST_PAIRS = 64  # of one user, the newest
+MOST_PAIRS = 64  # near steps of one user that count, the newest
 # Places in the list at which pairs are believed less; an item itself has the first one.
 NEARNESS = (1, 4, 11, 31)
 LEAST = 0.05  # deviations of the noise below which what is left of a pair is dropped
 _MOST_USERS = 1e12
-PRIOR = 10.0  # users added to all that came after an item
+FOLLOWERS_PRIOR = 10.0  # users added to all that came after an item
 
 NEAR, KEPT, USERS = "transitions_nearest", "transitions", "transitions_users"
 
@@ -41,10 +41,12 @@ class Transitions(SparseKind):
 
     name = "transitions"
     clip_norm = 1.0
-    needs = (NEAR,)
 
     def dimension(self, labels: int) -> int:
         return labels * _width(labels)
+
+    def needs(self, labels: int) -> Mapping[str, tuple[int, ...]]:
+        return {NEAR: (labels, _width(labels))}
 
     def max_nonzero(self, labels: int) -> int:
         return min(MOST_PAIRS, self.dimension(labels))
@@ -133,7 +135,7 @@ class Followers:
 
     def scale(self, item: int) -> np.float32:
         """What makes counts after an item a share of all that came after it."""
-        return np.float32(1 / (float(self.count[item, 1:].sum()) + PRIOR))
+        return np.float32(1 / (float(self.count[item, 1:].sum()) + FOLLOWERS_PRIOR))
 
 
 def nearest(likeness: Float64) -> Float32:
@@ -157,19 +159,22 @@ def of_other_labels(statistics: Statistics, source: Int64, known: int) -> dict[s
         source: int64 ``[L]``, each label's place among the ``known`` ones, -1 for an unknown one.
     """
     near = _listed(statistics.get(NEAR), known)
-    if near is None or KEPT not in statistics or statistics[KEPT].shape != near.shape:
+    count = statistics.get(KEPT)
+    if near is None or count is None or count.shape != near.shape or USERS not in statistics:
         return {}
-    place = np.full(known + 1, -1)
+    place = np.full(known + 1, -1)  # the last one stands for no item
     place[source[source >= 0]] = np.flatnonzero(source >= 0)
-    width = _width(len(source))
-    own = place[near[source]][:, :width]
-    count = np.where((source[:, None] >= 0) & (own >= 0), statistics[KEPT][source][:, :width], 0)
+    shape = (len(source), _width(len(source)))
+    own, counts = np.full(shape, -1.0, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     own[:, 0] = np.arange(len(source))
-    return {
-        NEAR: own.astype(np.float32),
-        KEPT: count.astype(np.float32),
-        USERS: statistics[USERS],
-    }
+    for label in np.flatnonzero(source >= 0):
+        moved, taken = place[near[source[label]]], count[source[label]]
+        # Of a list that is longer than the new one the items that came after most often are kept.
+        kept = np.flatnonzero(moved[1:] >= 0) + 1
+        kept = np.sort(kept[np.argsort(-taken[kept], kind="stable")][: shape[1] - 1])
+        own[label, 1 : 1 + len(kept)], counts[label, 1 : 1 + len(kept)] = moved[kept], taken[kept]
+        counts[label, 0] = taken[0]
+    return {NEAR: own, KEPT: counts, USERS: statistics[USERS]}
 
 
 def _width(labels: int) -> int:

@@ -50,6 +50,7 @@ class JointSetting:
                 np.array_equal(getattr(part.dataset.times, use), getattr(first.times, use))
                 for use in ("train", "validation", "test")
             )
+            same &= part.dataset.times.examples == first.times.examples
             if part.dataset.task != first.task or not same:
                 raise InputError(
                     "[task]",

@@ -13,7 +13,7 @@ from groundswell.shared.features import LabelSpace
 from groundswell.shared.model import InterestModel, initialise, load_weights
 from groundswell.shared.plan import Plan
 from groundswell.shared.results import Privacy, Row
-from groundswell.shared.spec import ModelSpec
+from groundswell.shared.spec import NEXT, REPEAT, ModelSpec
 from groundswell.shared.transfer import ModelState
 from groundswell.simulation.regions import Released
 from groundswell.simulation.setting import Setting
@@ -85,8 +85,16 @@ def save_trained(
     )
 
 
+_HEADS = {REPEAT: "shoppers return to the labels", NEXT: "one item leads to the next"}
+_LIMITS = {
+    REPEAT: "The model forecasts aggregated, habitual demand well and sudden change less well.",
+    NEXT: "The model forecasts which item comes next; less well what is bought again.",
+}
+
+
 def _card(setting: Setting, plan: Plan, privacy: Privacy, rows: Sequence[Row]) -> str:
     users = len(setting.sites.pooled.histories)
+    spec = ModelSpec.from_dict(plan.model)
     lines = [
         "# Model card",
         "",
@@ -98,7 +106,7 @@ def _card(setting: Setting, plan: Plan, privacy: Privacy, rows: Sequence[Row]) -
         + (" (generated)" if setting.dataset.generated else "")
         + f", {users} users at {len(setting.sites.names)} sites.",
         f"- Backbone: {setting.backbone.name}, frozen; the adapter is LoRA of rank",
-        f"  {ModelSpec.from_dict(plan.model).rank} on the top layers.",
+        f"  {spec.rank} on the top layers. Head: {spec.head} ({_HEADS[spec.head]}).",
         "",
         "## Privacy",
         "",
@@ -130,7 +138,7 @@ def _card(setting: Setting, plan: Plan, privacy: Privacy, rows: Sequence[Row]) -
         "",
         "## Limits",
         "",
-        "The model forecasts aggregated, habitual demand well and sudden change less well. A user",
+        _LIMITS[spec.head] + " A user",
         "without history gets the prior of the catalogue. It must not be used to decide about",
         "people in matters of credit, insurance, employment or health.",
         "",

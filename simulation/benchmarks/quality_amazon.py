@@ -62,6 +62,7 @@ PEER_DECAY = 0.6
 _ROWS_AT_ONCE = 128
 
 Values = dict[str, NDArray[np.float64]]  # metric to one value a row
+Spent = Mapping[str, float | int | None]  # what a run's privacy rests on and cost
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,16 @@ class Found:
     """What is known of one variant: measurements by (department, slice), one a seed.
 
     Attributes:
-        epsilon: of the first seed's run; empty without privacy.
+        spent: by the first seed's run of the same; empty without privacy.
     """
 
     measured: dict[tuple[str, str], list[Values]] = field(default_factory=dict)
-    epsilon: dict[str, float | None] = field(default_factory=dict)
+    spent: dict[tuple[str, str], Spent] = field(default_factory=dict)
 
-    def add(self, department: str, name: str, values: Values) -> None:
+    def add(self, department: str, name: str, values: Values, spent: Spent) -> None:
         """Note a measurement of one more seed."""
         self.measured.setdefault((department, name), []).append(values)
+        self.spent.setdefault((department, name), spent)
 
 
 class Workshop:
@@ -136,13 +138,13 @@ class Workshop:
         config, spec = self._terms(cell)
         plan = self.joint.plan(config, spec, run=run_id(seed, cell.variant))
         with tempfile.TemporaryDirectory() as folder:
-            state, epsilon = _run(self.joint, plan, Path(folder), seed, cell.noisy)
-        found.epsilon = found.epsilon or epsilon
+            state, spent = _run(self.joint, plan, Path(folder), seed, cell.noisy)
         workplaces = self.joint.workplaces(plan)
         for department, workplace in zip(self.departments, workplaces, strict=True):
             values = measure(department, model_scorer(workplace, state))
-            found.add(department.name, ALL, values)
-            found.add(department.name, COLD, {k: v[department.cold] for k, v in values.items()})
+            cold = {name: value[department.cold] for name, value in values.items()}
+            found.add(department.name, ALL, values, spent)
+            found.add(department.name, COLD, cold, spent)
 
     def transferred(self, cell: Cell, place: int, seed: int, found: Found) -> None:
         """A run of the other department's sites alone, measured in the catalogue at ``place``."""
@@ -150,7 +152,7 @@ class Workshop:
         source, wanted = self.parts[1 - place], self.parts[place]
         plan = source.plan(config, spec, run=run_id(seed, f"{cell.variant}-{TRANSFER}"))
         with tempfile.TemporaryDirectory() as folder:
-            state, _ = _run(source, plan, Path(folder), seed, cell.noisy)
+            state, spent = _run(source, plan, Path(folder), seed, cell.noisy)
         scorer = extended_scorer(
             wanted,
             wanted.dataset.catalogue,
@@ -160,7 +162,7 @@ class Workshop:
             state,
         )
         department = self.departments[place]
-        found.add(department.name, TRANSFER, measure(department, scorer))
+        found.add(department.name, TRANSFER, measure(department, scorer), spent)
 
     def _terms(self, cell: Cell) -> tuple[Config, ModelSpec]:
         config = cell.config
@@ -208,8 +210,9 @@ def run(
     text = found["text_alone"] = Found()
     for department, part in zip(workshop.departments, workshop.parts, strict=True):
         values = measure(department, text_alone(part))
-        text.add(department.name, ALL, values)
-        text.add(department.name, COLD, {k: v[department.cold] for k, v in values.items()})
+        cold = {name: value[department.cold] for name, value in values.items()}
+        text.add(department.name, ALL, values, {})
+        text.add(department.name, COLD, cold, {})
     first = workshop.departments[0]
     ours, peer = (found[name].measured[first.name, ALL] for name in ("private_eps8", "text_alone"))
     own_mean = float(np.mean([each["ndcg@10"].mean() for each in ours]))
@@ -228,7 +231,11 @@ def run(
         "seeds": seeds,
         "rounds": workshop.rounds,
         "delta": DELTA,
-        "excludes": ["the choice of the recipe, on the validation rows"],
+        "measured": rows,
+        "excludes": [
+            "the choice of the recipe, on the validation rows",
+            "the other runs on the same users: one for each seed, variant and transfer",
+        ],
         "cases": [
             case
             for variant, each in found.items()
@@ -239,22 +246,22 @@ def run(
 
 def _run(
     sites: Setting | JointSetting, plan: Plan, folder: Path, seed: int, noisy: bool
-) -> tuple[ModelState, dict[str, float | None]]:
-    """A federated run: what was learned, and both epsilons of it."""
+) -> tuple[ModelState, Spent]:
+    """A federated run: what was learned, and what it cost; each site is a merchant of its own."""
     with run_in_process(sites, plan, folder, seed=seed, noisy=noisy) as running:
         if running.report.outcome is not Outcome.FINISHED:
             raise GroundswellError(f"the run did not finish: {running.report.reason}")
-        spent = privacy_of(plan, running.ledgers.values(), ()) if noisy else None
-        epsilon = (
-            {
-                "eps_c": spent.central.epsilon,
-                "reserved_eps_c": spent.central.reserved_epsilon,
-                "eps_l": spent.local.epsilon,
-            }
-            if spent
-            else {}
-        )
-        return running.model, epsilon
+        if not noisy:
+            return running.model, {}
+        spent = privacy_of(plan, running.ledgers.values(), ())
+        return running.model, {
+            "eps_c": spent.central.epsilon,
+            "reserved_eps_c": spent.central.reserved_epsilon,
+            "eps_l": spent.local.epsilon,
+            "sites": len(sites.names),
+            "n_min": plan.n_min,
+            "colluding_sites": plan.colluders,
+        }
 
 
 def text_alone(part: Setting) -> Scorer:
@@ -302,7 +309,7 @@ def _cases(variant: str, found: Found, departments: Sequence[Department]) -> lis
                 metric: _metric([values[metric] for values in seeds], _users(by_name[name], part))
                 for metric in ("ndcg@10", "hr@10")
             },
-            "epsilon": found.epsilon or None,
+            "privacy": dict(found.spent[name, part]) or None,
         }
         for (name, part), seeds in found.measured.items()
     ]

@@ -164,7 +164,7 @@ def _user_seconds(data: train.TrainData, users: int) -> tuple[float, float, int]
     popularity = {
         name: np.full(len(data.catalogue), 0.1, dtype=np.float32)
         for kind in STATISTICS.values()
-        for name in kind.needs
+        for name in kind.needs(len(data.catalogue))
     }
 
     def statistics() -> None:

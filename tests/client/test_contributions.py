@@ -171,6 +171,30 @@ def test_a_sparse_statistic_is_the_dense_one_without_the_zeros(site_of_items: Si
     assert job.real_sum(rows, SECRET) == pytest.approx(StatisticJob.real_sum(job, rows, SECRET))
 
 
+@pytest.mark.parametrize(
+    ("head", "kind", "need"),
+    [("repeat", "pairs", "pairs_popularity"), ("next", "transitions", "transitions_nearest")],
+)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 1), None])
+def test_a_statistic_of_another_shape_is_refused_before_anything_is_charged(
+    head: str,
+    kind: str,
+    need: str,
+    shape: tuple[int, ...] | None,
+    request: pytest.FixtureRequest,
+) -> None:
+    site: Site = request.getfixturevalue("site_of_items" if head == "next" else "site")
+    release = site.plan.release(kind)
+    assert release is not None
+    known = dict(site.state.statistics)
+    # None: the last axis doubled.
+    wrong = np.concatenate([known[need]] * 2, axis=-1) if shape is None else np.zeros(shape)
+    known[need] = np.asarray(wrong, dtype=np.float32)
+    place = site.workplace(site.users)
+    with pytest.raises(Refusal, match=f"{kind} needs the released {need}"):
+        place.job(release, 3, ModelState(site.state.weights, known))
+
+
 def test_a_search_in_words_alone_counts_in_the_block_of_searches(site: Site) -> None:
     release = site.plan.release("demand")
     assert release is not None

@@ -45,6 +45,17 @@ def test_delta_follows_the_users(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["delta"] == 1e-8
 
 
+def test_a_head_brings_its_statistics_and_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    found = figures(capsys, "--head", "next", "--rounds", "4")
+    assert [each["kind"] for each in found["kinds"]][:2] == ["popularity", "transitions"]
+    code, _, err = call(capsys, "--head", "next", "--statistics", "h5")
+    assert code == 2
+    assert "is none of popularity, transitions, demand" in err
+    code, _, err = call(capsys, "--head", "first")
+    assert code == 2
+    assert "--head" in err
+
+
 def test_more_refreshes_cost_more_noise(capsys: pytest.CaptureFixture[str]) -> None:
     once = figures(capsys, "--rounds", "4", "--refreshes", "1")
     often = figures(capsys, "--rounds", "4", "--refreshes", "12")

@@ -16,7 +16,7 @@ from groundswell.shared.features import Family, LabelSpace
 from groundswell.shared.habits import habits
 from groundswell.shared.histories import MICROSECONDS_PER_DAY as DAY
 from groundswell.shared.histories import Histories
-from groundswell.shared.next_item import SCORES, TILTS, ItemSpace, word_likeness
+from groundswell.shared.next_item import SCORES, TILTS, ItemSpace, worded
 from groundswell.shared.transitions import KEPT, NEAR, USERS
 
 Maker = Callable[..., Histories]
@@ -156,11 +156,21 @@ def test_a_row_without_events_has_popularity_alone(
 
 
 def test_rare_words_make_texts_alike() -> None:
-    likeness = word_likeness(["red ink zx9", "blue ink ZX9", "red ink", "blue pen"])
+    table = worded(["red ink zx9", "blue ink ZX9", "red ink", "blue pen"])
+    likeness = (table @ table.T).toarray()
     assert likeness[0, 1] > likeness[1, 3] > 0
     assert likeness[0, 3] == 0
     assert np.diag(likeness) == pytest.approx(1, abs=1e-6)
 
 
 def test_texts_without_words_are_like_nothing() -> None:
-    assert not word_likeness(["...", "!", "-"]).any()
+    assert not worded(["...", "!", "-"]).nnz
+
+
+def test_a_script_without_spaces_has_words_of_two_characters() -> None:
+    table = worded(["红色钢笔墨水", "红色钢笔", "蓝色 pen", "墨水 Pen", "茶"])
+    likeness = (table @ table.T).toarray()
+    assert likeness[0, 1] > likeness[0, 3] > 0
+    assert likeness[2, 3] > 0
+    assert likeness[1, 2] == 0
+    assert likeness[4, 4] == pytest.approx(1)

@@ -245,3 +245,20 @@ def test_transitions_go_over_to_the_labels_that_another_catalogue_shares() -> No
     }
     assert pairs == {(0, 0): 2.0, (0, 2): 3.0, (2, 0): 5.0}
     assert moved.users == 8
+
+
+@pytest.mark.parametrize(("known", "wanted"), [(50, 60), (60, 50), (150, 120), (90, 130)])
+def test_a_catalogue_that_grows_or_shrinks_keeps_the_transitions_of_its_items(
+    known: int, wanted: int
+) -> None:
+    place = np.arange(known)
+    near = nearest(-np.abs(place[:, None] - place[None]).astype(np.float64))
+    count = np.where(near == (place[:, None] + 1) % known, 7.0, 0.0).astype(np.float32)
+    statistics = {NEAR: near, KEPT: count, USERS: np.array([100.0], dtype=np.float32)}
+    source = np.where(np.arange(wanted) < known, np.arange(wanted), -1)
+    moved = Followers.of(of_other_labels(statistics, source, known), wanted)
+    for item in range(min(known, wanted) - 1):
+        after, often = moved.after(item)
+        assert after[np.argmax(often)] == item + 1
+        assert often.sum() == 7
+    assert not moved.count[known:].any()

@@ -125,11 +125,22 @@ def test_each_variant_and_slice_stands_once_with_its_rows(report: dict[str, Any]
 
 
 def test_both_caps_are_kept_and_nothing_is_claimed_without_noise(report: dict[str, Any]) -> None:
-    spent = {case["variant"]: case["epsilon"] for case in report["cases"]}
-    assert spent["not_private"] is None
+    spent = {
+        (case["variant"], case["slice"]): case["privacy"]
+        for case in report["cases"]
+        if case["data"] == "amazon_office"
+    }
+    assert spent["not_private", "all"] is None
+    assert spent["text_alone", "all"] is None
     for cap in (3, 8):
-        assert 0 < spent[f"private_eps{cap}"]["eps_c"] <= cap
-        assert 0.9 * cap < spent[f"private_eps{cap}"]["reserved_eps_c"] <= cap
+        whole = spent[f"private_eps{cap}", "all"]
+        assert 0 < whole["eps_c"] <= cap
+        assert 0.9 * cap < whole["reserved_eps_c"] <= cap
+        assert (whole["sites"], whole["n_min"], whole["colluding_sites"]) == (8, 6, 1)
+    # The other department's run is a federation of its own, with its own ledgers.
+    alone = spent["private_eps8", "transfer"]
+    assert (alone["sites"], alone["n_min"]) == (4, 3)
+    assert alone["eps_l"] < spent["private_eps8", "all"]["eps_l"]
 
 
 def test_the_other_catalogues_block_holds_noise_alone(folder: Path) -> None:
