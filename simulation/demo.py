@@ -31,6 +31,7 @@ from groundswell.shared.errors import GroundswellError, InputError
 from groundswell.shared.identity import SigningKey
 from groundswell.shared.invitation import Invitation
 from groundswell.shared.plan import GRADIENT
+from groundswell.shared.spec import REPEAT
 from groundswell.shared.supervision import stop_supervisor
 from groundswell.simulation.datasets import complete_journey
 from groundswell.simulation.datasets.dataset import Dataset
@@ -49,6 +50,7 @@ _TASK = """\
 day_offset = "5h"
 
 [model]
+head = "{head}"
 statistics = {statistics}
 
 [train]
@@ -113,6 +115,7 @@ class DemoFederation:
         *,
         sites: int = SITES,
         rounds: int = ROUNDS,
+        head: str = REPEAT,
         statistics: tuple[str, ...] = STATISTICS,
         hosts: Hosts | None = None,
         runs: int = _RUNS,
@@ -138,7 +141,7 @@ class DemoFederation:
         dataset = complete_journey.load(sites)
         tell(f"data of {len(dataset.sites)} sites, {len(dataset.catalogue)} labels")
         authority = Authority.create(demo.folder / "ca", now=int(time.time()) - 60, days=_DAYS)
-        task = _TASK.format(rounds=rounds, statistics=list(statistics))
+        task = _TASK.format(rounds=rounds, head=head, statistics=list(statistics))
         other = catalogues or {}
         used = {each.name: each for each in (dataset.catalogue, *other.values())}
         coordinator = demo._found(dataset, task, used)
