@@ -1,9 +1,8 @@
 """What a site adds to each kind of release: the exact integer sum of its users' bounded vectors.
 
-SiteData    events and public tables of the site, in memory
-Workplace   the same under one accepted plan: task, label space, model
-jobs        of gradients and evaluations, which run the model; a job is a release that was asked
-            for, checked whole before anything is computed (``job.py``)
+``SiteData`` is events and public tables of the site, in memory; ``Workplace`` the same under one
+accepted plan: task, label space, model. A job is one release that was asked for, checked whole
+before anything is computed (``job.py``); here stand those that run the model.
 """
 
 from __future__ import annotations
@@ -162,7 +161,7 @@ class Workplace:
         until = self.plan.schedule.stats_until
         if phase is Phase.REFRESH:
             until = self.plan.schedule.train_until
-        kind = statistic_of(release.kind, release.actions)
+        kind = statistic_of(release.kind, release.actions, self.plan.kinds)
         if isinstance(kind, SparseKind):
             return SparseJob(self, release, model, kind, until)
         return StatisticJob(self, release, model, kind, until)
@@ -202,7 +201,7 @@ class Workplace:
             elif release.kind == EVALUATION:
                 expected = (2, 2)
             elif release.kind in STATISTICS:
-                kind = statistic_of(release.kind, release.actions)
+                kind = statistic_of(release.kind, release.actions, self.plan.kinds)
                 expected = (dimension(kind, catalogues), max_nonzero(kind, catalogues))
             else:
                 raise Refusal("unknown-kind", f"this site computes no {release.kind!r}")

@@ -11,13 +11,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from groundswell.shared.config_data import CatalogueSection, Data, Names, Section, Sites, listed
 from groundswell.shared.durations import Duration

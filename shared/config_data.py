@@ -9,8 +9,6 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 BY_FOLDER = "folder"
-
-
 BY_HASH = "hash"
 
 

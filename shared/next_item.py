@@ -129,9 +129,7 @@ def evidence(
     out[:, :, 0] = popularity
     tilts = {name: out[:, :, len(SCORES) + k] for k, name in enumerate(TILTS)}
     followers = Followers.of(statistics, labels)
-    usual = np.float32(POPULARITY_PRIOR) + popularity / popularity.sum() * np.float32(
-        followers.users
-    )
+    usual = POPULARITY_PRIOR + popularity / popularity.sum() * np.float32(followers.users)
     summary = np.zeros((len(h), space.directions.shape[1]), dtype=np.float32)
     newest = _newest_first(h)
     met, place = np.unique(np.concatenate([*newest, _NOBODYS]), return_inverse=True)

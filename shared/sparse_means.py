@@ -16,9 +16,7 @@ Float64 = NDArray[np.float64]
 
 PASSES = 50
 BIN = 0.05  # width of the histogram's bins, in deviations of the noise
-CLEAR = (
-    8.0  # deviations above which no noise reaches, so that figures are few and count by themselves
-)
+CLEAR = 8.0  # deviations that no noise reaches: figures above are few, and count by themselves
 LEAST_SHARE = 1e-7
 LEAST_MEAN = 0.5  # of the slab, in deviations: smaller ones can't be told from the spike
 

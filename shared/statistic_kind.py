@@ -38,11 +38,7 @@ class StatisticKind(ABC):
 
     @abstractmethod
     def dimension(self, labels: int) -> int:
-        """Coordinates of the vector for a catalogue of ``labels`` labels.
-
-        Raises:
-            InputError: the kind can't be released for so many.
-        """
+        """Coordinates of the vector for a catalogue of ``labels`` labels."""
 
     def needs(self, labels: int) -> Mapping[str, tuple[int, ...]]:
         """Shapes of the earlier statistics that a user's vector is computed with, by name."""
@@ -95,7 +91,7 @@ class StatisticKind(ABC):
 
 
 class SparseKind(StatisticKind):
-    """A kind of which a user has a few coordinates among millions, so that no dense vector is made.
+    """A kind of which a user has a few coordinates among very many: no dense vector is made.
 
     Clip and rounding see a user's values alone: coordinates that are 0 change neither.
     """

@@ -314,7 +314,7 @@ STATISTICS: Mapping[str, StatisticKind] = MappingProxyType(
 
 
 def statistic_of(
-    kind: str, actions: tuple[str, ...] = (), beside: Collection[str] = (Pairs.name,)
+    kind: str, actions: tuple[str, ...] = (), beside: Collection[str] = ()
 ) -> StatisticKind:
     """The statistic of a planned release; KeyError where there is none of this kind.
 

@@ -170,6 +170,9 @@ def quality(
     grid: Annotated[str, typer.Option(help="default, or all with every ablation.")] = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each variant.")] = 3,
     rounds: Annotated[int | None, typer.Option(min=1, help="For a trial: fewer rounds.")] = None,
+    rows: Annotated[
+        str, typer.Option(help="Amazon's rows to measure on: test, or valid to choose by.")
+    ] = "test",
     json_file: JsonOption = None,
 ) -> None:
     """What each part of the model is worth on real data, against the honest baseline.
@@ -185,7 +188,7 @@ def quality(
     if data == benchmark.AMAZON:
         if amazon is None:
             raise InputError("--amazon", "", "is missing", "name the folder of the Amazon data")
-        report(quality_amazon.run(amazon, seeds, rounds=rounds, told=told), json_file)
+        report(quality_amazon.run(amazon, seeds, rounds=rounds, rows=rows, told=told), json_file)
         return
     report(benchmark.run(data, grid, seeds, rounds=rounds, told=told), json_file)
 

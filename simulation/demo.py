@@ -249,16 +249,16 @@ class DemoFederation:
         running.launch(coordinator, run)
         return running.follow(run, tell)
 
-    def closed_rounds(self) -> dict[str, int]:
-        """Training rounds that each site's own ledger holds as closed."""
+    def closed(self, kind: str) -> dict[str, int]:
+        """Releases of a kind that each site's own ledger holds as closed."""
         found = {}
         for site in self.sites:
             key = SigningKey.read(site.keys / enrolment.KEY_FILE)
             checked = check(read_records(site.ledger_file), key.public)
             rows = [row for _, row in checked.rows]
-            rounds = {row.seq for row in rows if isinstance(row, Reserved) and row.kind == GRADIENT}
+            of_kind = {row.seq for row in rows if isinstance(row, Reserved) and row.kind == kind}
             found[site.settings.name] = len(
-                {row.seq for row in rows if isinstance(row, Closed)} & rounds
+                {row.seq for row in rows if isinstance(row, Closed)} & of_kind
             )
         return found
 
@@ -280,7 +280,7 @@ def up(folder: Path, tell: Tell) -> None:
     demo = DemoFederation.build(folder, tell)
     demo.up(tell)
     status = demo.train(tell)
-    closed = demo.closed_rounds()
+    closed = demo.closed(GRADIENT)
     if status.state != run_folder.FINISHED or min(closed.values()) < ROUNDS:
         rounds = ", ".join(f"{name} {count}" for name, count in closed.items())
         raise GroundswellError(

@@ -70,8 +70,10 @@ def load_department(folder: Path, name: str, measured: str = "test") -> Departme
         measured: whose rows are measured, ``test`` or, to choose by, ``valid``.
 
     Raises:
-        InputError: a file is missing.
+        InputError: a file is missing, or there are no such rows.
     """
+    if measured not in ("valid", "test"):
+        raise InputError("--rows", measured, "is neither test nor valid", "name one of the two")
     paths = {part: folder / f"{name}_{part}.parquet" for part in _FILES}
     for path in paths.values():
         if not path.exists():

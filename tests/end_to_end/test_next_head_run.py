@@ -7,13 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from groundswell.client import enrolment
-from groundswell.client.ledger_file import read_records
-from groundswell.client.ledger_rows import Closed, Reserved, check
 from groundswell.server import run_folder
 from groundswell.server.coordinator_running import follow, launch, new_run
 from groundswell.server.run_folder import RunStatus
-from groundswell.shared.identity import SigningKey
 from groundswell.shared.predict import load_model
 from groundswell.shared.spec import NEXT
 from groundswell.simulation.demo import DemoFederation
@@ -45,16 +41,9 @@ def trained() -> Iterator[Trained]:
 def test_every_site_is_charged_for_each_release_of_transitions(trained: Trained) -> None:
     assert trained.run.state == run_folder.FINISHED, trained.run.reason
     assert trained.refresh.state == run_folder.FINISHED, trained.refresh.reason
-    for site in trained.demo.sites:
-        key = SigningKey.read(site.keys / enrolment.KEY_FILE)
-        rows = [row for _, row in check(read_records(site.ledger_file), key.public).rows]
-        reserved = {
-            row.seq for row in rows if isinstance(row, Reserved) and row.kind == "transitions"
-        }
-        closed = {row.seq for row in rows if isinstance(row, Closed)}
-        # Before the rounds, after them, and by the refresh.
-        assert len(reserved) == 3
-        assert reserved <= closed
+    closed = trained.demo.closed("transitions")
+    # Before the rounds, after them, and by the refresh.
+    assert list(closed.values()) == [3] * len(trained.demo.sites)
 
 
 def test_the_model_holds_transitions_and_forecasts(trained: Trained) -> None:

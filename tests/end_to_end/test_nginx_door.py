@@ -19,6 +19,7 @@ import pytest
 
 from groundswell.server import run_folder
 from groundswell.server.coordinator import Coordinator
+from groundswell.shared.plan import GRADIENT
 from groundswell.simulation.demo import ROUNDS, SITES, DemoFederation, Hosts
 from groundswell.simulation.processes import free_port, running
 
@@ -108,7 +109,7 @@ def test_nginx_accepts_the_configuration(federation: tuple[DemoFederation, str])
 def test_four_sites_train_through_it(federation: tuple[DemoFederation, str]) -> None:
     demo, state = federation
     assert state == run_folder.FINISHED
-    closed = demo.closed_rounds()
+    closed = demo.closed(GRADIENT)
     assert len(closed) == SITES
     assert set(closed.values()) == {ROUNDS}
     # They had no other way: the coordinator's own proxy listens elsewhere.

@@ -22,6 +22,7 @@ from groundswell.server.flower_commands import environment, program
 from groundswell.server.registry import Registry
 from groundswell.server.run_folder import RunStatus
 from groundswell.shared.identity import SigningKey
+from groundswell.shared.plan import GRADIENT
 from groundswell.shared.roster import Head
 from groundswell.simulation.demo import ROUNDS, SITES, DemoFederation
 from groundswell.simulation.processes import free_port
@@ -34,7 +35,7 @@ Trained = tuple[DemoFederation, RunStatus]
 def test_two_secure_rounds_are_closed_at_every_site(trained: Trained) -> None:
     demo, status = trained
     assert status.state == run_folder.FINISHED, status.reason
-    closed = demo.closed_rounds()
+    closed = demo.closed(GRADIENT)
     assert len(closed) == SITES
     assert set(closed.values()) == {ROUNDS}
 

@@ -170,6 +170,11 @@ def test_the_peer_reads_texts_as_they_are_the_latest_most(folder: Path, office: 
     assert scores == pytest.approx(part.encoded.unit @ expected, abs=1e-5)
 
 
+def test_rows_that_there_are_not_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="--rows"):
+        load_department(folder, "office", "train")
+
+
 def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="office_items"):
         amazon.run(tmp_path)
