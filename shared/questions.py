@@ -43,7 +43,12 @@ Window = Annotated[
 
 def _utc(moment: datetime) -> datetime:
     """A time without a zone is UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC the time lies outside the years 1 to 9999") from error
 
 
 Time = Annotated[datetime, AfterValidator(_utc)]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from groundswell.shared import answering
 from groundswell.shared.answering import ServedModel
@@ -164,3 +165,9 @@ def test_answers_are_plain_json(served: ServedModel) -> None:
     assert set(plain) == {"model_version", "privacy", "basis", "interests"}
     assert set(plain["interests"][0]) == {"label", "probability", "lift", "trend"}
     assert "secure aggregation" in plain["privacy"]["local"]["note"]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+22:44", "9999-12-31T23:59:59-10:00"])
+def test_a_time_that_utc_can_not_say_is_refused(at: str) -> None:
+    with pytest.raises(ValidationError, match="outside the years 1 to 9999"):
+        PredictRequest.model_validate({"at": at})

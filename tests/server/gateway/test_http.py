@@ -45,6 +45,12 @@ def test_no_history_is_the_prior(url: str) -> None:
     assert post(url, "/v1/predict", {}).json()["basis"] == "prior"
 
 
+def test_a_time_that_utc_can_not_say_is_422(url: str) -> None:
+    refused = post(url, "/v1/predict/batch", {"requests": [{"at": "0001-01-01T00:00:00+22:44"}]})
+    assert refused.status_code == 422
+    assert "outside the years 1 to 9999" in refused.text
+
+
 def test_another_window_is_422_and_names_the_allowed_one(url: str) -> None:
     refused = post(url, "/v1/predict", {"window": "30d"})
     assert refused.status_code == 422
